@@ -1,0 +1,2 @@
+//! Task API.
+fn main() {}
