@@ -1,2 +1,44 @@
-//! xtask.
-fn main() {}
+//! What a change must pass, the same by hand and in CI.
+//!
+//! `cargo xtask check` is quick and needs nothing but Rust; `cargo xtask test` runs every test and sees
+//! to it that there is a Redis to run them against. Whatever could not be run is said in a closing
+//! line of its own, `NOT RUN: ..`, and never counted as passed.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to people")]
+
+mod check;
+mod links;
+mod redis;
+mod test;
+mod tools;
+
+use std::env;
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask check            format, lints, each feature alone, unit tests, docs, links, licences
+cargo xtask check --install  the same, and cargo-deny is installed first if it is missing (minutes)
+cargo xtask test             every test, doc tests too; needs redis-server and redis-cli, 7.0 or newer
+cargo xtask help             this text
+";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let outcome = match words[..] {
+        ["check"] => check::run(check::Missing::Leave),
+        ["check", "--install"] => check::run(check::Missing::Install),
+        ["test"] => test::run(),
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{HELP}");
+            Ok(())
+        }
+        _ => Err(format!("there is no `cargo xtask {}`\n\n{HELP}", words.join(" "))),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
