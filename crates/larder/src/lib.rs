@@ -1,1 +1,68 @@
-//! stub
+//! A race-free, typed cache for web services: **near** in the process, **far** in Redis.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[derive(Clone, serde::Serialize, serde::Deserialize)] struct Task { title: String }
+//! # #[derive(Clone)] struct Db;
+//! # impl Db { async fn task(&self, _: u64, _: u64) -> Result<Option<Task>, std::io::Error> { Ok(Some(Task { title: "buy milk".into() })) } }
+//! # let (db, user, id) = (Db, 7_u64, 17_u64);
+//! use larder::{Larder, Lifetime, MINUTE, UserCache};
+//!
+//! let larder = Larder::builder("todo").open().await?; // .redis("redis://..") for a fleet
+//! let tasks: UserCache<u64, Task> =
+//!     larder.cache("tasks").lifetime(Lifetime::fresh_for(MINUTE)).per_user()?;
+//!
+//! let task = tasks.of(&user).find_or_load(&id, move || async move { db.task(user, id).await }).await?;
+//! assert_eq!(task.unwrap().title, "buy milk");
+//!
+//! larder.invalidate([tasks.of(&user).entry(&id)]).await?; // after the commit, always
+//! # Ok(()) }
+//! ```
+//!
+//! # The read path
+//! ```text
+//! get_or_load ──> near: fresh, and proven so by a heartbeat? ──────────────────────> serve, 0 trips
+//!                   └─> one flight of this process
+//!                         └─> far: value and tags' generations ────────────────────> serve, 1 trip
+//!                               └─> one lease of the fleet
+//!                                     ├─ held here: ask the source, store ─────────> serve, 2-3 trips
+//!                                     └─ held elsewhere: wait to be told, look again
+//! far down, slow or full: the source is asked, whatever stood above
+//! ```
+//! What is promised, and under which faults, is in `docs/consistency.md`; how entries look in Redis in
+//! `docs/wire-format.md`.
+
+mod cache;
+mod clock;
+mod coordination;
+mod entry;
+mod error;
+#[cfg(feature = "test-support")]
+#[doc(hidden)]
+pub mod far;
+#[cfg(not(feature = "test-support"))]
+mod far;
+mod invalidation;
+mod key;
+mod larder;
+mod near;
+pub mod observe;
+mod policy;
+mod pulse;
+#[cfg(feature = "redis")]
+mod redis;
+mod source;
+mod strategy;
+
+pub use cache::{Cache, CacheBuilder, Found, Lease, Leased, Scoped, Stored, UserCache};
+#[cfg(feature = "test-support")]
+pub use clock::Clock;
+pub use clock::{DAY, HOUR, MINUTE, SECOND};
+pub use entry::{Codec, Entry, Origin};
+pub use error::{Error, ErrorKind};
+pub use invalidation::Target;
+pub use key::{KeyWriter, Tag, ToKey};
+pub use larder::{Larder, LarderBuilder};
+pub use observe::Stats;
+pub use policy::Lifetime;
+pub use source::{BoxError, Loaded, Loader, Loading};

@@ -1,0 +1,177 @@
+//! How a cache is opened: the one place where its defaults are written down.
+
+use std::any::TypeId;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Cache, Shared, Tagger, UserCache};
+use crate::entry::{Codec, Shape, Value};
+use crate::error::{Error, ErrorKind};
+use crate::key::{Tag, ToKey};
+use crate::larder::{Larder, Settings};
+use crate::policy::{Lifetime, Policy};
+
+/// Settles how one cache behaves. Ends with [`per_user`](Self::per_user) or, asked for by name,
+/// [`shared`](Self::shared).
+#[must_use]
+pub struct CacheBuilder<K: ?Sized, V> {
+    larder: Larder,
+    name: String,
+    schema: u32,
+    codec: Codec,
+    policy: Policy,
+    tagger: Option<Tagger<K>>,
+    tagger_type: Option<TypeId>,
+    value: PhantomData<fn() -> V>,
+}
+
+impl Larder {
+    /// Opens a cache under a name: see [`CacheBuilder`].
+    pub fn cache<K: ?Sized, V>(&self, name: impl Into<String>) -> CacheBuilder<K, V> {
+        CacheBuilder::new(self.clone(), name.into())
+    }
+}
+
+impl<K: ?Sized, V> CacheBuilder<K, V> {
+    fn new(larder: Larder, name: String) -> CacheBuilder<K, V> {
+        CacheBuilder {
+            larder,
+            name,
+            schema: 1,
+            codec: Codec::default(),
+            policy: Policy {
+                lifetime: Lifetime::fresh_for(Duration::from_secs(60)),
+                backoff: Duration::from_millis(100),
+                max_load: Duration::from_secs(30),
+                value_bytes_max: 8 << 20,
+                key_bytes_max: 1 << 10,
+            },
+            tagger: None,
+            tagger_type: None,
+            value: PhantomData,
+        }
+    }
+
+    /// The number of the value's shape. 1; count it up with every change of the type that old bytes cannot
+    /// be read as: entries of another number are never looked at, so two versions of a service can run
+    /// side by side.
+    pub fn schema(mut self, number: u32) -> CacheBuilder<K, V> {
+        self.schema = number;
+        self
+    }
+
+    /// How long entries may be used. A minute, "there is none" for a tenth of it, jitter a tenth.
+    pub fn lifetime(mut self, lifetime: Lifetime) -> CacheBuilder<K, V> {
+        self.policy.lifetime = lifetime;
+        self
+    }
+
+    /// How values become bytes. MessagePack, by field names.
+    pub fn codec(mut self, codec: Codec) -> CacheBuilder<K, V> {
+        self.codec = codec;
+        self
+    }
+
+    /// After a load failed: how long nobody in the fleet tries again, and everyone gets the error at
+    /// once. 100 ms, so that a source in trouble is not stampeded; zero: the next call asks it.
+    pub fn backoff(mut self, time: Duration) -> CacheBuilder<K, V> {
+        self.policy.backoff = time;
+        self
+    }
+
+    /// When a load is given up and stopped. 30 seconds.
+    pub fn max_load(mut self, time: Duration) -> CacheBuilder<K, V> {
+        self.policy.max_load = time;
+        self
+    }
+
+    /// A value that takes more bytes is handed out, not stored, and counted. 8 MiB.
+    pub fn value_bytes_max(mut self, bytes: usize) -> CacheBuilder<K, V> {
+        self.policy.value_bytes_max = bytes;
+        self
+    }
+
+    /// A key that takes more bytes (the user's included) is refused, never cut. 1 KiB.
+    pub fn key_bytes_max(mut self, bytes: usize) -> CacheBuilder<K, V> {
+        self.policy.key_bytes_max = bytes;
+        self
+    }
+
+    /// The tags that follow from a key: ending one of them ends the entry. Costs nothing on a hit.
+    pub fn tagged_by<F, T>(mut self, tags: F) -> CacheBuilder<K, V>
+    where
+        F: Fn(&K) -> T + Send + Sync + 'static,
+        T: IntoIterator<Item: Into<Tag>>,
+    {
+        self.tagger_type = Some(TypeId::of::<F>());
+        self.tagger = Some(Arc::new(move |key| tags(key).into_iter().map(Into::into).collect()));
+        self
+    }
+}
+
+impl<K, V> CacheBuilder<K, V>
+where
+    K: ToKey + ?Sized + 'static,
+    V: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    /// A cache in which every entry belongs to a user.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`]: a name or a number that cannot be meant, or a name that is open with
+    /// other settings or types.
+    pub fn per_user(self) -> Result<UserCache<K, V>, Error> {
+        self.open(true).map(UserCache::new)
+    }
+
+    /// A cache whose entries everyone may see: what is in it must not depend on who asks.
+    ///
+    /// # Errors
+    /// As [`per_user`](Self::per_user).
+    pub fn shared(self) -> Result<Cache<K, V>, Error> {
+        self.open(false)
+    }
+
+    fn open(self, per_user: bool) -> Result<Cache<K, V>, Error> {
+        self.policy.check()?;
+        let settings = Settings {
+            policy: self.policy.clone(),
+            schema: self.schema,
+            codec: self.codec.id(),
+            per_user,
+            tagger: self.tagger_type,
+        };
+        let shared = Shared::<K, V> {
+            namespace: self.larder.namespace(&self.name, self.schema)?,
+            policy: Arc::new(self.policy),
+            shape: Arc::new(shape::<V>(self.codec, self.schema)),
+            tagger: self.tagger,
+            tiers: self.larder.tiers(&self.name),
+            larder: self.larder.clone(),
+            name: self.name.clone(),
+            value: PhantomData,
+        };
+        self.larder.note(&self.name, settings, Arc::new(shared)).map(Cache::of)
+    }
+}
+
+fn shape<V>(codec: Codec, schema: u32) -> Shape
+where
+    V: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    Shape {
+        codec: codec.id(),
+        schema,
+        encode: Box::new(move |value, bytes_max| match value.downcast_ref::<V>() {
+            Some(value) => codec.encode(value, bytes_max),
+            None => Err(Error::new(ErrorKind::Encode, "a value of another type")),
+        }),
+        decode: Box::new(move |bytes| {
+            let value: Value = Arc::new(codec.decode::<V>(bytes)?);
+            Ok(value)
+        }),
+    }
+}

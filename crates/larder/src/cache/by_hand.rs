@@ -1,0 +1,107 @@
+//! Cache-aside by hand, and values whose only home is the cache.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use super::{Cache, erase};
+use crate::entry::Entry;
+use crate::error::Error;
+use crate::key::ToKey;
+use crate::source::Loaded;
+use crate::strategy::by_hand::{self, HandLease};
+
+/// What [`Cache::lease`] gave.
+pub enum Leased<V> {
+    /// There is an entry.
+    Found(Entry<V>),
+    /// It is known that there is none.
+    Nothing,
+    /// Yours to load: then [`Lease::store`].
+    Held(Lease<V>),
+}
+
+/// The right to store one value. Renewed until it is used, dropped, or `max_load` old; dropped, it is
+/// given back, and the next caller gets it.
+#[must_use = "dropped, it is given back"]
+pub struct Lease<V> {
+    hand: Box<HandLease>,
+    value: PhantomData<fn(V)>,
+}
+
+impl<V> fmt::Debug for Lease<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease").finish_non_exhaustive()
+    }
+}
+
+/// What became of a value that was to be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// It is there.
+    Stored,
+    /// It is not: an invalidation came between, the lease ran out, or far did not answer. The value
+    /// itself is as good as it was.
+    Refused,
+}
+
+impl<V: Send + Sync + 'static> Lease<V> {
+    /// Keeps what was loaded, if nothing ended the entry since the lease was granted.
+    pub async fn store(self, value: impl Into<Loaded<V>>) -> Stored {
+        stored(self.hand.store(erase(value.into())).await.1)
+    }
+
+    /// Remembers that there is none.
+    pub async fn store_none(self) -> Stored {
+        stored(self.hand.store(Loaded::new(None)).await.1)
+    }
+}
+
+fn stored(is: bool) -> Stored {
+    if is { Stored::Stored } else { Stored::Refused }
+}
+
+impl<K, V> Cache<K, V>
+where
+    K: ToKey + ?Sized,
+    V: Send + Sync + 'static,
+{
+    /// Returns the entry for `key`, or the right to load it: cache-aside by hand, without its races.
+    /// Waits while another loads. Where a closure will do, [`get_or_load`](Self::get_or_load) is the
+    /// same in one call.
+    ///
+    /// # Cost
+    /// Round trips to far: as [`get_or_load`](Self::get_or_load), the last of them in `store`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Source`](crate::ErrorKind::Source) if a load failed a moment ago. A far side that is
+    /// down is no error: the lease you get then stores nothing.
+    pub async fn lease(&self, key: &K) -> Result<Leased<V>, Error> {
+        let call = self.call(key, true)?;
+        Ok(match self.shared.tiers.lease(call).await? {
+            by_hand::Leased::Found(answer) => match self.entry_of(&answer) {
+                Some(entry) => Leased::Found(entry),
+                None => Leased::Nothing,
+            },
+            by_hand::Leased::Held(hand) => Leased::Held(Lease { hand, value: PhantomData }),
+        })
+    }
+
+    /// Keeps a value whose only home is the cache: a session, a computed thing. The last writer wins,
+    /// in Redis' order, and loads begun before do not store over it. For another lifetime or more
+    /// tags give a [`Loaded`].
+    ///
+    /// **Not for what a database holds**: there is no order between a `put` and a commit, and of two
+    /// writers the older value may stay. After a commit call [`invalidate`](Self::invalidate).
+    ///
+    /// # Cost
+    /// Two round trips; one more for a new tag.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unconfirmed`](crate::ErrorKind::Unconfirmed): sent once and not answered, it may have
+    /// landed, or may land later, over a newer one. [`ErrorKind::Far`](crate::ErrorKind::Far): nothing
+    /// was changed. [`ErrorKind::Encode`](crate::ErrorKind::Encode): too large, or no bytes.
+    pub async fn put(&self, key: &K, value: impl Into<Loaded<V>>) -> Result<(), Error> {
+        let call = self.call(key, true)?;
+        self.shared.tiers.put(self.shared.larder.ends(), call, erase(value.into())).await
+    }
+}

@@ -1,0 +1,267 @@
+//! The typed face.
+//!
+//! [`Cache<K, V>`] is a view: it turns keys and values into what the rest of the house works with, and
+//! holds nothing itself. A [`UserCache`] gives one [`Cache`] a user, and is the only way to its
+//! entries. Views are clones of one another; they are made by [`builder`].
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::entry::{Ended, Entry, Origin, Shape, Value};
+use crate::error::{Error, ErrorKind};
+use crate::invalidation::Target;
+use crate::key::{Key, KeyBuf, Namespace, Tag, ToKey, UserPart};
+use crate::larder::Larder;
+use crate::observe::Stats;
+use crate::policy::Policy;
+use crate::source::{Loaded, Loader};
+use crate::strategy::{Answer, Ask, Call, Tiers};
+
+mod batch;
+mod builder;
+mod by_hand;
+mod user;
+
+pub use builder::CacheBuilder;
+pub use by_hand::{Lease, Leased, Stored};
+pub use user::{Scoped, UserCache};
+
+/// Which tags an entry carries, by its key.
+type Tagger<K> = Arc<dyn Fn(&K) -> Vec<Tag> + Send + Sync>;
+
+/// What all views of one name share.
+struct Shared<K: ?Sized, V> {
+    namespace: Namespace,
+    name: String,
+    policy: Arc<Policy>,
+    shape: Arc<Shape>,
+    tagger: Option<Tagger<K>>,
+    tiers: Tiers,
+    larder: Larder,
+    value: PhantomData<fn() -> V>,
+}
+
+/// What looking for a value that may not exist gave.
+pub struct Found<V> {
+    /// The value, or the knowledge that there is none.
+    pub entry: Option<Entry<V>>,
+    /// Where that was found.
+    pub origin: Origin,
+}
+
+/// A cache of `V` by `K`: a typed view of near and far. Cheap to clone.
+///
+/// Opened by [`Larder::cache`]. One that belongs to users is a [`UserCache`]; its
+/// [`of`](UserCache::of) gives one of these.
+pub struct Cache<K: ?Sized, V> {
+    shared: Arc<Shared<K, V>>,
+    user: Option<Result<(UserPart, Tag), Error>>,
+    /// Asked for by this view, beyond the cache's own.
+    extra: Arc<[Tag]>,
+}
+
+impl<K: ?Sized, V> Clone for Cache<K, V> {
+    fn clone(&self) -> Cache<K, V> {
+        Cache { shared: self.shared.clone(), user: self.user.clone(), extra: self.extra.clone() }
+    }
+}
+
+impl<K: ?Sized, V> fmt::Debug for Cache<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache").field("name", &self.shared.name).finish_non_exhaustive()
+    }
+}
+
+impl<K: ?Sized, V> Cache<K, V> {
+    fn of(shared: Arc<Shared<K, V>>) -> Cache<K, V> {
+        Cache { shared, user: None, extra: Arc::from([]) }
+    }
+
+    /// A view whose entries carry these tags as well: an entry without them is loaded anew.
+    #[must_use]
+    pub fn tagged(&self, tags: impl IntoIterator<Item = impl Into<Tag>>) -> Cache<K, V> {
+        let more = tags.into_iter().map(Into::into);
+        let extra = self.extra.iter().cloned().chain(more).collect();
+        Cache { extra, ..self.clone() }
+    }
+
+    /// Counted for this name.
+    pub fn stats(&self) -> Stats {
+        self.shared.tiers.observe.stats()
+    }
+}
+
+impl<K, V> Cache<K, V>
+where
+    K: ToKey + ?Sized,
+    V: Send + Sync + 'static,
+{
+    /// Returns the entry for `key`, if near or far have a fresh one. Never loads; where "there is
+    /// none" was remembered, this is `None` as well.
+    ///
+    /// # Cost
+    /// Round trips to far: 0 if near is fresh, else 1; 1 more for tags that a loader learned.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Key`](crate::ErrorKind::Key). A far side that is down is no error: `None`.
+    pub async fn get(&self, key: &K) -> Result<Option<Entry<V>>, Error> {
+        let call = self.call(key, true)?;
+        Ok(self.shared.tiers.get(&call).await.and_then(|answer| self.entry_of(&answer)))
+    }
+
+    /// Returns the entry for `key`, asking `loader` when no fresh one is held near or far.
+    ///
+    /// Calls for one key share one load in this process, and one in the fleet; dropping one of them
+    /// never fails the rest. The loader runs in a task of its own, at most once, and is stopped when
+    /// its last caller is gone.
+    ///
+    /// # Cost
+    /// Round trips to far: 0 if near is fresh, 1 if far is fresh, 2 or 3 if neither is, 1 more for a
+    /// new tag.
+    ///
+    /// # Order
+    /// In this process, a call begun after [`invalidate`](Self::invalidate) returned never sees the old
+    /// value. Elsewhere it may, until the change arrives: no later than the bound B.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Source`](crate::ErrorKind::Source) if the loader failed, here or in the process
+    /// that loaded for all; its own error is [`Error::cause`].
+    /// [`ErrorKind::Panicked`](crate::ErrorKind::Panicked) and
+    /// [`ErrorKind::Deadline`](crate::ErrorKind::Deadline) if it panicked or took longer than
+    /// `max_load`. A far side that is down is no error here: the loader is asked.
+    pub async fn get_or_load<L: Loader<V>>(&self, key: &K, loader: L) -> Result<Entry<V>, Error> {
+        let answer = self.through(key, false, move || {
+            let loading = Box::new(loader).load();
+            Box::pin(async move { Ok(loading.await?.map(some)) })
+        });
+        let answer = answer.await?;
+        self.entry_of(&answer)
+            .ok_or_else(|| Error::new(ErrorKind::Source, "the source has no such value"))
+    }
+
+    /// As [`get_or_load`](Self::get_or_load), for a source that may have none: that is remembered
+    /// too, for the lifetime's `none_for`, so that asking for what is not there is as cheap.
+    ///
+    /// # Errors
+    /// As [`get_or_load`](Self::get_or_load).
+    pub async fn find_or_load<L: Loader<Option<V>>>(
+        &self,
+        key: &K,
+        loader: L,
+    ) -> Result<Option<Entry<V>>, Error> {
+        Ok(self.look_up(key, loader).await?.entry)
+    }
+
+    /// As [`find_or_load`](Self::find_or_load), and says where the answer was found when it is "there
+    /// is none".
+    ///
+    /// # Errors
+    /// As [`get_or_load`](Self::get_or_load).
+    pub async fn look_up<L: Loader<Option<V>>>(
+        &self,
+        key: &K,
+        loader: L,
+    ) -> Result<Found<V>, Error> {
+        let answer = self.through(key, true, move || {
+            let loading = Box::new(loader).load();
+            Box::pin(async move { Ok(loading.await?.map(|value| value.and_then(some))) })
+        });
+        let answer = answer.await?;
+        Ok(Found { entry: self.entry_of(&answer), origin: answer.1 })
+    }
+
+    async fn through<Begin>(&self, key: &K, takes_none: bool, begin: Begin) -> Result<Answer, Error>
+    where
+        Begin: FnOnce() -> crate::source::Loading<Option<Value>> + Send + 'static,
+    {
+        let name = self.name(key)?;
+        let tiers = &self.shared.tiers;
+        if let Some(held) = tiers.near_hit(&name, &self.extra, takes_none) {
+            return Ok((held, Origin::Near));
+        }
+        let call = self.call_of(key, &name, takes_none)?;
+        let ask: Ask = Box::new(begin);
+        tiers.get_or_load(&call, ask).await
+    }
+
+    /// Ends the entry for `key`, everywhere. Call it after the database commit, always.
+    ///
+    /// # Order, errors
+    /// As [`Larder::invalidate`].
+    pub async fn invalidate(&self, key: &K) -> Result<(), Error> {
+        self.shared.larder.invalidate([self.entry(key)]).await
+    }
+
+    /// Takes away what was [put](Self::put). The same as [`invalidate`](Self::invalidate), in the words of
+    /// those for whom the cache is the only home of a value.
+    ///
+    /// # Errors
+    /// As [`Larder::invalidate`].
+    pub async fn remove(&self, key: &K) -> Result<(), Error> {
+        self.invalidate(key).await
+    }
+
+    /// The entry for `key`, as something to end by [`Larder::invalidate`], with others in one trip.
+    pub fn entry(&self, key: &K) -> Target {
+        Target(self.name(key).map(|name| Ended::Key(Key::new(&name))))
+    }
+
+    /// How much longer the entry for `key` will be served; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Key`](crate::ErrorKind::Key).
+    pub async fn ttl(&self, key: &K) -> Result<Option<Duration>, Error> {
+        let call = self.call(key, true)?;
+        let tiers = &self.shared.tiers;
+        let answer = tiers.get(&call).await;
+        Ok(answer.map(|(held, _)| held.fresh_until.since(tiers.clock.now())))
+    }
+
+    fn name(&self, key: &K) -> Result<KeyBuf, Error> {
+        let (namespace, bound) = (&self.shared.namespace, self.shared.policy.key_bytes_max);
+        let mut name = KeyBuf::new();
+        match &self.user {
+            None => namespace.shared(key, bound, &mut name)?,
+            Some(Ok((user, _))) => namespace.per_user(user, key, bound, &mut name)?,
+            Some(Err(why)) => return Err(why.clone()),
+        }
+        Ok(name)
+    }
+
+    fn call(&self, key: &K, takes_none: bool) -> Result<Call, Error> {
+        let name = self.name(key)?;
+        self.call_of(key, &name, takes_none)
+    }
+
+    fn call_of(&self, key: &K, name: &[u8], takes_none: bool) -> Result<Call, Error> {
+        let mut tags: Vec<Tag> = Vec::new();
+        let own = self.user.iter().flatten().map(|(_, tag)| tag.clone());
+        let by_key = self.shared.tagger.iter().flat_map(|tagger| tagger(key));
+        for tag in own.chain(by_key).chain(self.extra.iter().cloned()) {
+            if !tags.contains(&tag) {
+                tags.push(tag);
+            }
+        }
+        Ok(Call {
+            key: Key::new(name),
+            tags: tags.into(),
+            shape: self.shared.shape.clone(),
+            policy: self.shared.policy.clone(),
+            takes_none,
+        })
+    }
+
+    fn entry_of(&self, (held, origin): &Answer) -> Option<Entry<V>> {
+        Entry::of(held, *origin, self.shared.tiers.clock.now())
+    }
+}
+
+fn some<V: Send + Sync + 'static>(value: V) -> Option<Value> {
+    Some(Arc::new(value))
+}
+
+fn erase<V: Send + Sync + 'static>(loaded: Loaded<V>) -> Loaded<Option<Value>> {
+    loaded.map(some)
+}

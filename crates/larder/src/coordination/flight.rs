@@ -1,0 +1,321 @@
+//! One load per key, per process.
+//!
+//! The first caller to miss a key *leads*: it opens a flight. Later callers board and share its
+//! answer. The flight is a task of its own, so one cancelled request never strands the rest; when the
+//! last caller is gone it is cancelled. Counting the last one out and closing the doors are one step
+//! under the map's lock: a later caller opens a new flight.
+//!
+//! A change to the key closes the doors of a flight that has asked, so that nobody who comes after the
+//! change gets an answer from before it. A flight that only waits for another process asks again
+//! anyway: a change wakes it, and its doors stay open.
+//!
+//! A flight forgets its value on landing. Remembering is the work of near. With the process die the
+//! loads under way; their leases run out.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use foldhash::fast::FixedState;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use crate::clock::{Clock, Moment};
+use crate::entry::{Held, Origin};
+use crate::error::{Error, ErrorKind};
+use crate::key::Key;
+use crate::pulse::Pulse;
+
+const SHARDS: usize = 64;
+
+/// What a flight brings.
+#[derive(Clone)]
+pub(crate) struct Landing {
+    pub(crate) answer: Result<(Arc<Held>, Origin), Error>,
+    /// It was overtaken by a change: good for the one who led, whose call overlapped the change.
+    /// Those who boarded ask again.
+    pub(crate) overtaken: bool,
+}
+
+/// Hears of changes to one key, from before it asks until it is dropped.
+pub(crate) struct Signal {
+    changes: watch::Sender<u64>,
+    /// Set while it has nothing out that a change could overtake.
+    waiting: AtomicBool,
+}
+
+impl Signal {
+    fn new() -> Arc<Signal> {
+        Arc::new(Signal { changes: watch::Sender::new(0), waiting: AtomicBool::new(false) })
+    }
+
+    /// To be taken before asking: what comes after it wakes.
+    pub(crate) fn listen(&self) -> watch::Receiver<u64> {
+        self.waiting.store(false, Ordering::SeqCst);
+        self.changes.subscribe()
+    }
+
+    /// From here to the next `listen` a change only wakes.
+    pub(crate) fn waits(&self) {
+        self.waiting.store(true, Ordering::SeqCst);
+    }
+
+    fn tell(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+}
+
+/// One load of this process, from its first caller to its last.
+pub(crate) struct Flight {
+    pub(crate) signal: Arc<Signal>,
+    landed: watch::Sender<Option<Landing>>,
+    cancelled: watch::Sender<bool>,
+    /// Read and written under the shard's lock.
+    doors: Mutex<Doors>,
+}
+
+struct Doors {
+    aboard: usize,
+    /// When it last asked, and over which connection.
+    asked: Moment,
+    pulse: Option<Arc<Pulse>>,
+}
+
+impl Flight {
+    /// It asks (again): from now its answer is as old as this moment at most.
+    pub(crate) fn asks(&self, now: Moment, pulse: Option<&Arc<Pulse>>) {
+        let mut doors = self.doors.lock();
+        doors.asked = now;
+        doors.pulse = pulse.cloned();
+    }
+}
+
+#[derive(Default)]
+struct Gate {
+    /// The flight that may be boarded.
+    boarding: Option<Arc<Flight>>,
+    /// All that must hear of changes, boarding or not.
+    signals: Vec<Arc<Signal>>,
+}
+
+type Shard = Mutex<HashMap<Key, Gate, FixedState>>;
+
+/// All flights of this process.
+pub(crate) struct Flights {
+    shards: Box<[Shard]>,
+    bound: Duration,
+    clock: Clock,
+    runtime: Handle,
+}
+
+/// A caller's seat. Dropping it is leaving.
+pub(crate) struct Passenger {
+    flights: Arc<Flights>,
+    key: Key,
+    flight: Arc<Flight>,
+    pub(crate) led: bool,
+}
+
+impl Flights {
+    pub(crate) fn new(bound: Duration, clock: Clock, runtime: Handle) -> Arc<Flights> {
+        let shard = |_| Mutex::new(HashMap::with_hasher(clock.hasher()));
+        let shards = (0..SHARDS).map(shard).collect();
+        Arc::new(Flights { shards, bound, clock, runtime })
+    }
+
+    fn shard(&self, name: &[u8]) -> &Shard {
+        // Bounded by the modulus.
+        &self.shards[FixedState::default().hash_one(name) as usize % SHARDS]
+    }
+
+    /// Boards the key's flight, or opens one that `fly` flies. `alone`: not to be joined by others.
+    pub(crate) fn board<F, Flying>(self: &Arc<Self>, key: &Key, alone: bool, fly: F) -> Passenger
+    where
+        F: FnOnce(Arc<Flight>) -> Flying,
+        Flying: Future<Output = Landing> + Send + 'static,
+    {
+        let now = self.clock.now();
+        let mut shard = self.shard(key.v()).lock();
+        let gate = shard.entry(key.clone()).or_default();
+        if let Some(flight) = gate.boarding.as_ref().filter(|_| !alone) {
+            let mut doors = flight.doors.lock();
+            if self.may_board(&doors, now) {
+                doors.aboard += 1;
+                drop(doors);
+                return self.passenger(key, flight.clone(), false);
+            }
+        }
+        let flight = Arc::new(Flight {
+            signal: Signal::new(),
+            landed: watch::Sender::new(None),
+            cancelled: watch::Sender::new(false),
+            doors: Mutex::new(Doors { aboard: 1, asked: now, pulse: None }),
+        });
+        gate.signals.push(flight.signal.clone());
+        if !alone {
+            gate.boarding = Some(flight.clone());
+        }
+        drop(shard);
+        self.take_off(key, &flight, fly(flight.clone()));
+        self.passenger(key, flight, true)
+    }
+
+    /// An answer may be shared for as long as near could have served it: while the connection it
+    /// comes over is covered by a heartbeat, and for the bound B after it was asked for.
+    fn may_board(&self, doors: &Doors, now: Moment) -> bool {
+        now < doors.asked.plus(self.bound) || doors.pulse.as_ref().is_some_and(|p| p.covers(now))
+    }
+
+    fn passenger(self: &Arc<Self>, key: &Key, flight: Arc<Flight>, led: bool) -> Passenger {
+        Passenger { flights: self.clone(), key: key.clone(), flight, led }
+    }
+
+    fn take_off<Flying>(self: &Arc<Self>, key: &Key, flight: &Arc<Flight>, flying: Flying)
+    where
+        Flying: Future<Output = Landing> + Send + 'static,
+    {
+        let mut cancelled = flight.cancelled.subscribe();
+        // Lands in its drop, so that passengers get an answer whatever becomes of the task.
+        let mut landing = Lands {
+            flights: self.clone(),
+            key: key.clone(),
+            flight: flight.clone(),
+            with: Landing { answer: Err(gone()), overtaken: false },
+        };
+        self.runtime.spawn(async move {
+            tokio::select! {
+                biased;
+                landed = flying => landing.with = landed,
+                _ = cancelled.wait_for(|cancelled| *cancelled) => {}
+            }
+            drop(landing);
+        });
+    }
+
+    /// The key has changed.
+    pub(crate) fn changed(&self, name: &[u8]) {
+        if let Some(gate) = self.shard(name).lock().get_mut(name) {
+            gate.changed();
+        }
+    }
+
+    /// The key was ended here: who comes now must not board what began before.
+    pub(crate) fn detach(&self, name: &[u8]) {
+        if let Some(gate) = self.shard(name).lock().get_mut(name) {
+            gate.boarding = None;
+        }
+    }
+
+    /// News were lost: it may be any key.
+    pub(crate) fn all_changed(&self) {
+        for shard in &self.shards {
+            shard.lock().values_mut().for_each(Gate::changed);
+        }
+    }
+
+    /// The doors of this flight close: its lease was lost.
+    pub(crate) fn close_doors(&self, key: &Key, flight: &Arc<Flight>) {
+        if let Some(gate) = self.shard(key.v()).lock().get_mut(key) {
+            gate.close(flight);
+        }
+    }
+
+    /// Listens to a key without a flight: for a lease taken by hand.
+    pub(crate) fn watch(self: &Arc<Self>, key: &Key) -> Watching {
+        let signal = Signal::new();
+        let mut shard = self.shard(key.v()).lock();
+        shard.entry(key.clone()).or_default().signals.push(signal.clone());
+        Watching { flights: self.clone(), key: key.clone(), signal }
+    }
+
+    fn forget(&self, key: &Key, signal: &Arc<Signal>, flight: Option<&Arc<Flight>>) {
+        if let Slot::Occupied(mut slot) = self.shard(key.v()).lock().entry(key.clone()) {
+            let gate = slot.get_mut();
+            gate.signals.retain(|other| !Arc::ptr_eq(other, signal));
+            if let Some(flight) = flight {
+                gate.close(flight);
+            }
+            if gate.signals.is_empty() && gate.boarding.is_none() {
+                slot.remove();
+            }
+        }
+    }
+}
+
+impl Gate {
+    fn changed(&mut self) {
+        let waits = |flight: &Arc<Flight>| flight.signal.waiting.load(Ordering::SeqCst);
+        if self.boarding.as_ref().is_some_and(|flight| !waits(flight)) {
+            self.boarding = None;
+        }
+        self.signals.iter().for_each(|signal| signal.tell());
+    }
+
+    fn close(&mut self, flight: &Arc<Flight>) {
+        if self.boarding.as_ref().is_some_and(|boarding| Arc::ptr_eq(boarding, flight)) {
+            self.boarding = None;
+        }
+    }
+}
+
+fn gone() -> Error {
+    Error::new(ErrorKind::Panicked, "the load ended without an answer")
+}
+
+struct Lands {
+    flights: Arc<Flights>,
+    key: Key,
+    flight: Arc<Flight>,
+    with: Landing,
+}
+
+impl Drop for Lands {
+    fn drop(&mut self) {
+        // Doors first: nobody may board what has landed.
+        self.flights.forget(&self.key, &self.flight.signal, Some(&self.flight));
+        self.flight.landed.send_replace(Some(self.with.clone()));
+    }
+}
+
+impl Passenger {
+    /// What the flight brings.
+    pub(crate) async fn lands(&self) -> Landing {
+        let mut landed = self.flight.landed.subscribe();
+        let landing = match landed.wait_for(Option::is_some).await {
+            Ok(landing) => landing.clone(),
+            Err(_) => None,
+        };
+        landing.unwrap_or(Landing { answer: Err(gone()), overtaken: false })
+    }
+}
+
+impl Drop for Passenger {
+    fn drop(&mut self) {
+        let mut shard = self.flights.shard(self.key.v()).lock();
+        let mut doors = self.flight.doors.lock();
+        doors.aboard -= 1;
+        if doors.aboard == 0 {
+            if let Some(gate) = shard.get_mut(&self.key) {
+                gate.close(&self.flight);
+            }
+            self.flight.cancelled.send_replace(true);
+        }
+    }
+}
+
+/// A listener's place at a key. Dropping it is leaving.
+pub(crate) struct Watching {
+    flights: Arc<Flights>,
+    key: Key,
+    pub(crate) signal: Arc<Signal>,
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.flights.forget(&self.key, &self.signal, None);
+    }
+}

@@ -1,0 +1,163 @@
+//! One loader per key in the fleet.
+//!
+//! A lease is asked for under a token that names this one load and is sent in one READ only. Whatever
+//! becomes of the load, the lease does not outlive it here: dropped before its store was sent, it is
+//! given back, on the connection it was asked for and after the asking, also when the answer to that
+//! never came. (Otherwise everyone would wait for a lease that nobody knows to be theirs.)
+//!
+//! Giving back runs in a task of its own that nobody waits for; lost with the process, the lease runs
+//! out by itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use crate::clock::Clock;
+use crate::entry::Token;
+use crate::error::FarError;
+use crate::far::Link;
+use crate::key::Key;
+
+/// Draws tokens, and knows how leases are kept.
+pub(crate) struct Leases {
+    /// 64 random bits, drawn at the start of the process.
+    process: [u8; 8],
+    count: AtomicU64,
+    pub(crate) time: Duration,
+    runtime: Handle,
+}
+
+impl Leases {
+    pub(crate) fn new(time: Duration, clock: &Clock, runtime: Handle) -> Leases {
+        let mut process = [0; 8];
+        process.copy_from_slice(&clock.nonce()[..8]);
+        Leases { process, count: AtomicU64::new(1), time, runtime }
+    }
+
+    /// A token that was never drawn before.
+    pub(crate) fn token(&self) -> Token {
+        let mut token = [0; 16];
+        token[..8].copy_from_slice(&self.process);
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        token[8..].copy_from_slice(&count.to_be_bytes());
+        token
+    }
+
+    pub(crate) fn is_ours(&self, token: &Token) -> bool {
+        token.starts_with(&self.process)
+    }
+
+    /// To be made before READ is sent.
+    pub(crate) fn ask(&self, key: &Key, link: Arc<dyn Link>) -> Lease {
+        Lease {
+            key: key.clone(),
+            token: self.token(),
+            link,
+            time: self.time,
+            runtime: self.runtime.clone(),
+            to_give_back: true,
+        }
+    }
+}
+
+/// A lease asked for, and perhaps granted.
+pub(crate) struct Lease {
+    key: Key,
+    token: Token,
+    link: Arc<dyn Link>,
+    time: Duration,
+    runtime: Handle,
+    to_give_back: bool,
+}
+
+impl Lease {
+    pub(crate) fn token(&self) -> Token {
+        self.token
+    }
+
+    pub(crate) fn link(&self) -> &Arc<dyn Link> {
+        &self.link
+    }
+
+    pub(crate) fn time(&self) -> Duration {
+        self.time
+    }
+
+    /// Another holds it: there is nothing to give back.
+    pub(crate) fn not_granted(mut self) {
+        self.to_give_back = false;
+    }
+
+    /// Keeps the value under it. Sent to its end whatever becomes of the caller.
+    pub(crate) async fn store(
+        mut self,
+        envelope: Vec<u8>,
+        keep: Duration,
+    ) -> Result<bool, FarError> {
+        self.to_give_back = false;
+        let runtime = self.runtime.clone();
+        let storing = runtime.spawn(async move {
+            let mut lease = self;
+            let stored = lease.link.store(&lease.key, lease.token, &envelope, keep).await;
+            // Unknown: if it was not stored, the lease is still there, and nobody's.
+            lease.to_give_back = stored.is_err();
+            stored
+        });
+        storing.await.unwrap_or(Err(FarError::Slow))
+    }
+
+    /// Leaves word that the source failed; without a back-off, gives the lease back.
+    pub(crate) async fn fail(mut self, code: &'static str, backoff: Duration) {
+        if backoff.is_zero() {
+            return; // dropped: given back
+        }
+        self.to_give_back = false;
+        let runtime = self.runtime.clone();
+        let failing = runtime.spawn(async move {
+            let mut lease = self;
+            let told = lease.link.fail(&lease.key, lease.token, code, backoff).await;
+            lease.to_give_back = told.is_err();
+        });
+        let _ = failing.await;
+    }
+
+    /// Gives it back, and waits until that is done.
+    pub(crate) async fn give_back(mut self) {
+        self.to_give_back = false;
+        let runtime = self.runtime.clone();
+        let giving = runtime.spawn(async move {
+            // Not told: it runs out.
+            let _ = self.link.release(&self.key, self.token).await;
+        });
+        let _ = giving.await;
+    }
+
+    /// Renews it every third of its time, for as long as it is polled. Ends when it is lost.
+    pub(crate) fn renewal(&self, clock: Clock) -> impl Future<Output = ()> + Send + 'static {
+        let (key, token, link, time) = (self.key.clone(), self.token, self.link.clone(), self.time);
+        async move {
+            loop {
+                clock.sleep(time / 3).await;
+                // Slow or broken: the next try may still be in time.
+                if let Ok(false) = link.extend(&key, token, time).await {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if !self.to_give_back {
+            return;
+        }
+        let (key, token, link) = (self.key.clone(), self.token, self.link.clone());
+        self.runtime.spawn(async move {
+            // Not told: it runs out.
+            let _ = link.release(&key, token).await;
+        });
+    }
+}

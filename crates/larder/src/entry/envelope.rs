@@ -1,0 +1,255 @@
+//! An entry as bytes.
+//!
+//! The layout is in `docs/wire-format.md`, byte by byte; files written by each version stand in
+//! `tests/golden`. What cannot be read is a miss, never an error and never a panic: bytes in Redis may
+//! be of another version, cut off, or anybody's.
+//!
+//! An envelope does not say whether its entry is still true. Its lifetime in Redis and the generations
+//! of its tags do.
+
+use std::fmt;
+
+use xxhash_rust::xxh3::Xxh3;
+
+use super::{Generation, Tagged, Token};
+use crate::error::{Error, ErrorKind};
+use crate::key::{Key, Tag};
+
+#[cfg(test)]
+mod tests;
+
+/// Neither UTF-8 nor MessagePack has this byte.
+const MAGIC: u8 = 0xC1;
+const VERSION: u8 = 1;
+
+/// Where the flags stand, and what they mean.
+const FLAGS_AT: usize = 2;
+const NEGATIVE: u8 = 1;
+const COMPRESSION: u8 = 0b110;
+/// Set in place on the server, and so the one bit that the checksum does not cover.
+const SOFT_EXPIRED: u8 = 1 << 7;
+
+const ID_AT: usize = 8;
+/// Up to the first tag.
+const FIXED_BYTES: usize = 53;
+/// A tag without its name.
+const TAG_BYTES: usize = 1 + 8 + 16;
+const CHECKSUM_BYTES: usize = 4;
+
+/// What an envelope says about its payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    /// The token of the load it came from.
+    pub(crate) id: Token,
+    /// There is none: the payload means nothing.
+    pub(crate) negative: bool,
+    /// How long Redis was told to keep it.
+    pub(crate) hard_ms: u32,
+    pub(crate) fresh_ms: u32,
+    /// By the server's clock, since 1970.
+    pub(crate) stored_at_ms: u64,
+    pub(crate) load_cost_us: u32,
+    pub(crate) codec: u8,
+    pub(crate) schema: u32,
+    pub(crate) tags: Vec<Tagged>,
+}
+
+/// Why bytes are not the envelope that was asked for. Always a miss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    /// It ends before it says it does.
+    Truncated,
+    /// It is no envelope.
+    Magic,
+    /// Of a version that this program does not know.
+    Version(u8),
+    /// Its bytes have changed.
+    Checksum,
+    /// A flag that this program does not know is set.
+    Flags(u8),
+    /// Compressed in a way that this program does not know.
+    Compression(u8),
+    /// Written with another codec.
+    Codec(u8),
+    /// Written under another schema.
+    Schema(u32),
+    /// The entry of another key.
+    Key,
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unreadable::Truncated => f.write_str("envelope is cut off"),
+            Unreadable::Magic => f.write_str("not an envelope"),
+            Unreadable::Version(version) if *version > VERSION => {
+                write!(f, "envelope version {version} is newer than {VERSION}")
+            }
+            Unreadable::Version(version) => write!(f, "envelope version {version} is not known"),
+            Unreadable::Checksum => f.write_str("envelope was altered: wrong checksum"),
+            Unreadable::Flags(flags) => write!(f, "envelope flags {flags:#010b} are not known"),
+            Unreadable::Compression(way) => write!(f, "compression {way} is not known"),
+            Unreadable::Codec(codec) => write!(f, "written with codec {codec}"),
+            Unreadable::Schema(schema) => write!(f, "written under schema {schema}"),
+            Unreadable::Key => f.write_str("envelope of another key"),
+        }
+    }
+}
+
+/// # Errors
+/// `Encode` when there are more than 255 tags, or a name is longer than the layout has room for.
+pub(crate) fn encode(header: &Header, key: &Key, payload: &[u8]) -> Result<Vec<u8>, Error> {
+    let tags = header.tags.len();
+    let tag_count = u8::try_from(tags)
+        .map_err(|_| refuse(format!("an entry carries at most 255 tags, not {tags}")))?;
+    let key = key.v();
+    let key_length = u16::try_from(key.len())
+        .map_err(|_| refuse(format!("a name of {} bytes does not fit an envelope", key.len())))?;
+    let names: usize = header.tags.iter().map(|tagged| tagged.tag.name().len()).sum();
+    let length = FIXED_BYTES + tags * TAG_BYTES + names + 2 + key.len() + CHECKSUM_BYTES;
+    let mut out = Vec::with_capacity(length + payload.len());
+
+    out.extend([MAGIC, VERSION, if header.negative { NEGATIVE } else { 0 }, tag_count]);
+    out.extend(header.hard_ms.to_le_bytes());
+    out.extend(header.id);
+    out.push(header.codec);
+    out.extend(header.schema.to_le_bytes());
+    out.extend(header.stored_at_ms.to_le_bytes());
+    out.extend(header.fresh_ms.to_le_bytes());
+    out.extend(header.load_cost_us.to_le_bytes());
+    out.extend(NO_INCARNATION);
+    for Tagged { tag, generation } in &header.tags {
+        let name_length = u8::try_from(tag.name().len())
+            .map_err(|_| refuse("a tag's name does not fit an envelope".into()))?;
+        out.push(name_length);
+        out.extend(tag.name());
+        out.extend(NO_INCARNATION);
+        out.extend(generation);
+    }
+    out.extend(key_length.to_le_bytes());
+    out.extend(key);
+    out.extend(checksum(&out, payload).to_le_bytes());
+    out.extend(payload);
+    Ok(out)
+}
+
+/// Room for the process that answered. Nothing is believed of it yet.
+const NO_INCARNATION: [u8; 8] = [0; 8];
+
+fn refuse(text: String) -> Error {
+    Error::new(ErrorKind::Encode, text)
+}
+
+/// Reads the envelope of `key`, as written with `codec` under `schema`.
+pub(crate) fn decode<'a>(
+    bytes: &'a [u8],
+    key: &Key,
+    codec: u8,
+    schema: u32,
+) -> Result<(Header, &'a [u8]), Unreadable> {
+    let mut rest = Rest(bytes);
+    let [magic, version] = rest.array().map_err(|_| Unreadable::Magic)?;
+    if magic != MAGIC {
+        return Err(Unreadable::Magic);
+    }
+    if version != VERSION {
+        return Err(Unreadable::Version(version));
+    }
+    let [flags, tag_count] = rest.array()?;
+    let mut header = Header {
+        negative: flags & NEGATIVE != 0,
+        hard_ms: u32::from_le_bytes(rest.array()?),
+        id: rest.array()?,
+        codec: u8::from_le_bytes(rest.array()?),
+        schema: u32::from_le_bytes(rest.array()?),
+        stored_at_ms: u64::from_le_bytes(rest.array()?),
+        fresh_ms: u32::from_le_bytes(rest.array()?),
+        load_cost_us: u32::from_le_bytes(rest.array()?),
+        tags: Vec::new(),
+    };
+    let _incarnation: [u8; 8] = rest.array()?;
+    // Read over once, and made only when the checksum has vouched for them.
+    let tags = rest;
+    for _ in 0..tag_count {
+        rest.tag()?;
+    }
+    let key_length = u16::from_le_bytes(rest.array()?);
+    let stored_key = rest.take(key_length.into())?;
+    let covered = bytes.len() - rest.0.len();
+    let stored_sum = u32::from_le_bytes(rest.array()?);
+    let payload = rest.0;
+
+    let covered = bytes.get(..covered).ok_or(Unreadable::Truncated)?;
+    if checksum(covered, payload) != stored_sum {
+        return Err(Unreadable::Checksum);
+    }
+    if flags & !(NEGATIVE | COMPRESSION | SOFT_EXPIRED) != 0 {
+        return Err(Unreadable::Flags(flags));
+    }
+    if flags & COMPRESSION != 0 {
+        return Err(Unreadable::Compression((flags & COMPRESSION) >> 1));
+    }
+    if header.codec != codec {
+        return Err(Unreadable::Codec(header.codec));
+    }
+    if header.schema != schema {
+        return Err(Unreadable::Schema(header.schema));
+    }
+    if stored_key != key.v() {
+        return Err(Unreadable::Key);
+    }
+    header.tags = all_tags(tags, tag_count)?;
+    Ok((header, payload))
+}
+
+fn all_tags(mut rest: Rest<'_>, count: u8) -> Result<Vec<Tagged>, Unreadable> {
+    let mut tags = Vec::with_capacity(count.into());
+    for _ in 0..count {
+        let (name, generation) = rest.tag()?;
+        let tag = Tag::from_name(name).ok_or(Unreadable::Truncated)?;
+        tags.push(Tagged { tag, generation });
+    }
+    Ok(tags)
+}
+
+/// The id of an envelope, found as `read.lua` finds it: whatever else is wrong with the bytes.
+pub(crate) fn id(bytes: &[u8]) -> Option<Token> {
+    bytes.get(ID_AT..)?.first_chunk().copied()
+}
+
+/// Over all but itself, the soft-expired bit taken as clear.
+fn checksum(before: &[u8], payload: &[u8]) -> u32 {
+    let mut hash = Xxh3::new();
+    if let Some((opening, [flags, rest @ ..])) = before.split_at_checked(FLAGS_AT) {
+        hash.update(opening);
+        hash.update(&[flags & !SOFT_EXPIRED]);
+        hash.update(rest);
+    }
+    hash.update(payload);
+    hash.digest() as u32
+}
+
+/// What is still to be read.
+#[derive(Clone, Copy)]
+struct Rest<'a>(&'a [u8]);
+
+impl<'a> Rest<'a> {
+    fn take(&mut self, length: usize) -> Result<&'a [u8], Unreadable> {
+        let (taken, rest) = self.0.split_at_checked(length).ok_or(Unreadable::Truncated)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Unreadable> {
+        let (taken, rest) = self.0.split_first_chunk().ok_or(Unreadable::Truncated)?;
+        self.0 = rest;
+        Ok(*taken)
+    }
+
+    fn tag(&mut self) -> Result<(&'a [u8], Generation), Unreadable> {
+        let [length] = self.array()?;
+        let name = self.take(length.into())?;
+        let _incarnation: [u8; 8] = self.array()?;
+        Ok((name, self.array()?))
+    }
+}

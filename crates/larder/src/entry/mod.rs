@@ -1,0 +1,198 @@
+//! A value with its lifetime and tags.
+//!
+//! [`Entry`] is what callers hold: it reads as the value and clones like an `Arc`. [`Held`] is the
+//! same inside, whatever the type of the value, so that near, flights and the read path are written
+//! once. An [`envelope`] is an entry as bytes.
+
+use std::any::Any;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use crate::clock::Moment;
+use crate::error::Error;
+use crate::key::{Key, Tag};
+
+pub(crate) mod codec;
+pub(crate) mod envelope;
+
+pub use codec::Codec;
+pub(crate) use codec::Encoded;
+
+/// Names one load or one write.
+pub(crate) type Token = [u8; 16];
+/// The random nonce that all entries of a tag carry.
+pub(crate) type Generation = [u8; 16];
+/// A value of any type.
+pub(crate) type Value = Arc<dyn Any + Send + Sync>;
+
+/// A tag with the generation an entry was stored under.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tagged {
+    pub(crate) tag: Tag,
+    pub(crate) generation: Generation,
+}
+
+/// What a cache knows of the type of its values, for those who do not.
+pub(crate) struct Shape {
+    pub(crate) codec: u8,
+    pub(crate) schema: u32,
+    pub(crate) encode: EncodeValue,
+    pub(crate) decode: DecodeValue,
+}
+
+pub(crate) type EncodeValue = Box<dyn Fn(&Value, usize) -> Result<Encoded, Error> + Send + Sync>;
+pub(crate) type DecodeValue = Box<dyn Fn(&[u8]) -> Result<Value, Error> + Send + Sync>;
+
+/// A name whose entries are ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Ended {
+    Key(Key),
+    Tag(Tag),
+}
+
+/// An entry inside larder: typed only at the door.
+#[derive(Clone)]
+pub(crate) struct Held {
+    /// `None`: the source said that there is none.
+    pub(crate) value: Option<Value>,
+    pub(crate) tags: Box<[Tagged]>,
+    /// When it came here, how old it was then, and until when it is fresh.
+    pub(crate) received: Moment,
+    pub(crate) age: Duration,
+    pub(crate) fresh_until: Moment,
+    /// Bytes it is charged for.
+    pub(crate) weight: u64,
+}
+
+impl Held {
+    pub(crate) fn is_fresh(&self, now: Moment) -> bool {
+        now < self.fresh_until
+    }
+
+    pub(crate) fn carries(&self, tag: &Tag) -> bool {
+        self.tags.iter().any(|carried| carried.tag == *tag)
+    }
+
+    pub(crate) fn age(&self, now: Moment) -> Duration {
+        self.age + now.since(self.received)
+    }
+}
+
+/// Where an entry was found.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// In this process.
+    Near,
+    /// In Redis.
+    Far,
+    /// At the source: it was loaded for this call, or for one that ran beside it.
+    Loaded,
+    /// In the cache, past its fresh time.
+    Stale,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Origin::Near => "near",
+            Origin::Far => "far",
+            Origin::Loaded => "loaded",
+            Origin::Stale => "stale",
+        })
+    }
+}
+
+/// A value from the cache: reads and serialises as `V`, clones like an `Arc`.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), larder::Error> {
+/// # let larder = larder::Larder::builder("doc").open().await?;
+/// # let cache: larder::Cache<str, String> = larder.cache("words").shared()?;
+/// let word = cache.get_or_load("en", || async { Ok::<_, std::io::Error>("larder".to_string()) }).await?;
+/// assert_eq!(word.len(), 6); // a String's own method
+/// assert_eq!(word.origin(), larder::Origin::Loaded);
+/// # Ok(()) }
+/// ```
+pub struct Entry<V> {
+    value: Arc<V>,
+    origin: Origin,
+    age: Duration,
+}
+
+impl<V: Send + Sync + 'static> Entry<V> {
+    /// `None` when `held` says that there is none, or is of another type.
+    pub(crate) fn of(held: &Held, origin: Origin, now: Moment) -> Option<Entry<V>> {
+        let value = held.value.clone()?.downcast().ok()?;
+        Some(Entry { value, origin, age: held.age(now) })
+    }
+}
+
+impl<V> Entry<V> {
+    /// Where it was found.
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// How long ago it was stored, at the moment it was handed out.
+    pub fn age(&self) -> Duration {
+        self.age
+    }
+
+    /// The value, to be kept for longer than the entry.
+    pub fn into_inner(self) -> Arc<V> {
+        self.value
+    }
+}
+
+impl<V> Deref for Entry<V> {
+    type Target = V;
+
+    fn deref(&self) -> &V {
+        &self.value
+    }
+}
+
+impl<V> AsRef<V> for Entry<V> {
+    fn as_ref(&self) -> &V {
+        &self.value
+    }
+}
+
+impl<V> Clone for Entry<V> {
+    fn clone(&self) -> Entry<V> {
+        Entry { value: self.value.clone(), origin: self.origin, age: self.age }
+    }
+}
+
+impl<V: fmt::Debug> fmt::Debug for Entry<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("value", &self.value)
+            .field("origin", &self.origin)
+            .field("age", &self.age)
+            .finish()
+    }
+}
+
+impl<V: fmt::Display> fmt::Display for Entry<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.value.fmt(f)
+    }
+}
+
+impl<V: PartialEq> PartialEq<V> for Entry<V> {
+    fn eq(&self, other: &V) -> bool {
+        *self.value == *other
+    }
+}
+
+impl<V: Serialize> Serialize for Entry<V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.value.serialize(serializer)
+    }
+}

@@ -1,0 +1,437 @@
+//! The far side in this process: the embedded default, and the one that tests own.
+//!
+//! It keeps bytes like Redis does, with the same answers, and is bounded: over its budget it forgets
+//! what was written longest ago, which every reader must stand anyway. A change is told to everyone
+//! before the call that made it ends, so what it answers may always be believed.
+//!
+//! When the process dies, all of it is gone: that is what embedded means.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use foldhash::fast::FixedState;
+use parking_lot::Mutex;
+
+use crate::clock::{Clock, Moment};
+use crate::entry::{Ended, Generation, Token, envelope};
+use crate::key::{Key, Tag};
+use crate::pulse::Pulse;
+
+use super::{Change, Changes, Claim, Far, Found, Got, Link, Read, Reply, TagState};
+
+/// Bytes of bookkeeping that come with each name.
+const OVERHEAD: usize = 160;
+
+/// What several [`MemoryFar`]s share: one shelf, as if they were processes on one Redis.
+pub(crate) struct Shelf {
+    /// Held for one command, and while its changes are told.
+    state: Mutex<State>,
+    listeners: Mutex<Vec<(usize, Changes)>>,
+    bytes_max: usize,
+    clock: Clock,
+}
+
+struct State {
+    items: HashMap<Arc<[u8]>, Item, FixedState>,
+    by_end: BTreeSet<(Moment, Arc<[u8]>)>,
+    by_write: BTreeMap<u64, Arc<[u8]>>,
+    writes: u64,
+    bytes: usize,
+}
+
+struct Item {
+    bytes: Vec<u8>,
+    ends: Moment,
+    written: u64,
+}
+
+impl Shelf {
+    pub(crate) fn new(bytes_max: usize, clock: Clock) -> Arc<Shelf> {
+        Arc::new(Shelf {
+            state: Mutex::new(State::new(&clock)),
+            listeners: Mutex::default(),
+            bytes_max,
+            clock,
+        })
+    }
+
+    /// One command: `run` changes the state and names what it changed.
+    fn step<T>(&self, from: Option<usize>, run: impl FnOnce(&mut Step<'_>) -> T) -> T {
+        let mut state = self.state.lock();
+        let now = self.clock.now();
+        let mut changed = Vec::new();
+        state.expire(now, &mut changed);
+        let mut step = Step { state: &mut state, now, own: Vec::new() };
+        let answer = run(&mut step);
+        let own = step.own;
+        state.shrink(self.bytes_max, &mut changed);
+        self.tell(&changed, None);
+        // What came over a tracked connection is not told to the one it came from.
+        self.tell(&own, from);
+        answer
+    }
+
+    // Told under the shelf's lock: listeners never call back, and so everyone hears of changes in the
+    // order in which they happened, as over one wire.
+    fn tell(&self, names: &[Arc<[u8]>], but: Option<usize>) {
+        if names.is_empty() {
+            return;
+        }
+        for (id, listener) in self.listeners.lock().iter() {
+            if Some(*id) != but {
+                names.iter().for_each(|name| listener(Change::Name(name)));
+            }
+        }
+    }
+}
+
+impl State {
+    fn new(clock: &Clock) -> State {
+        State {
+            items: HashMap::with_hasher(clock.hasher()),
+            by_end: BTreeSet::new(),
+            by_write: BTreeMap::new(),
+            writes: 0,
+            bytes: 0,
+        }
+    }
+
+    fn expire(&mut self, now: Moment, changed: &mut Vec<Arc<[u8]>>) {
+        while let Some((ends, name)) = self.by_end.first().cloned() {
+            if ends > now {
+                return;
+            }
+            self.remove(&name);
+            changed.push(name);
+        }
+    }
+
+    fn shrink(&mut self, bytes_max: usize, changed: &mut Vec<Arc<[u8]>>) {
+        while self.bytes > bytes_max {
+            let Some((_, name)) = self.by_write.first_key_value() else { return };
+            let name = name.clone();
+            self.remove(&name);
+            changed.push(name);
+        }
+    }
+
+    fn remove(&mut self, name: &[u8]) -> bool {
+        let Some((name, item)) = self.items.remove_entry(name) else { return false };
+        self.bytes -= OVERHEAD + name.len() + item.bytes.len();
+        self.by_write.remove(&item.written);
+        self.by_end.remove(&(item.ends, name));
+        true
+    }
+
+    fn set(&mut self, name: &[u8], bytes: Vec<u8>, ends: Moment) -> Arc<[u8]> {
+        self.remove(name);
+        let name: Arc<[u8]> = Arc::from(name);
+        self.writes += 1;
+        self.bytes += OVERHEAD + name.len() + bytes.len();
+        self.by_write.insert(self.writes, name.clone());
+        self.by_end.insert((ends, name.clone()));
+        self.items.insert(name.clone(), Item { bytes, ends, written: self.writes });
+        name
+    }
+}
+
+/// The inside of one command, in the words of Redis.
+struct Step<'a> {
+    state: &'a mut State,
+    now: Moment,
+    /// Changed by this command.
+    own: Vec<Arc<[u8]>>,
+}
+
+impl Step<'_> {
+    fn get(&self, name: &[u8]) -> Option<&Item> {
+        self.state.items.get(name)
+    }
+
+    fn bytes(&self, name: &[u8]) -> Option<&[u8]> {
+        self.get(name).map(|item| item.bytes.as_slice())
+    }
+
+    fn left(&self, name: &[u8]) -> Option<Duration> {
+        self.get(name).map(|item| item.ends.since(self.now))
+    }
+
+    fn set(&mut self, name: &[u8], bytes: Vec<u8>, keep: Duration) {
+        let name = self.state.set(name, bytes, self.now.plus(keep));
+        self.own.push(name);
+    }
+
+    fn unlink(&mut self, name: &[u8]) {
+        if self.state.remove(name) {
+            self.own.push(Arc::from(name));
+        }
+    }
+
+    fn keep(&mut self, name: &[u8], keep: Duration) {
+        if let Some(item) = self.get(name) {
+            let bytes = item.bytes.clone();
+            self.set(name, bytes, keep);
+        }
+    }
+
+    fn generation(&self, name: &[u8]) -> Option<Generation> {
+        self.bytes(name)?.try_into().ok()
+    }
+
+    fn holds(&self, lease: &[u8], token: &Token) -> bool {
+        self.bytes(lease).and_then(|held| held.strip_prefix(b"T")) == Some(token)
+    }
+}
+
+/// One process' connection to a shelf.
+pub(crate) struct MemoryFar {
+    link: Arc<MemoryLink>,
+}
+
+struct MemoryLink {
+    closed: std::sync::atomic::AtomicBool,
+    shelf: Arc<Shelf>,
+    app: Arc<str>,
+    id: usize,
+    pulse: Arc<Pulse>,
+}
+
+impl MemoryFar {
+    pub(crate) fn new(shelf: Arc<Shelf>, app: &str, changes: Changes) -> MemoryFar {
+        let id = {
+            let mut listeners = shelf.listeners.lock();
+            let id = listeners.last().map_or(0, |(id, _)| id + 1);
+            listeners.push((id, changes));
+            id
+        };
+        let pulse = Arc::new(Pulse::always());
+        let closed = std::sync::atomic::AtomicBool::new(false);
+        MemoryFar { link: Arc::new(MemoryLink { closed, shelf, app: Arc::from(app), id, pulse }) }
+    }
+}
+
+impl Drop for MemoryLink {
+    fn drop(&mut self) {
+        self.shelf.listeners.lock().retain(|(id, _)| *id != self.id);
+    }
+}
+
+impl MemoryLink {
+    /// A command on the tracked connection.
+    fn tracked<T>(&self, run: impl FnOnce(&mut Step<'_>) -> T) -> T {
+        self.shelf.step(Some(self.id), run)
+    }
+
+    /// A command on the untracked connection: we hear of its changes like anyone.
+    fn untracked<T>(&self, run: impl FnOnce(&mut Step<'_>) -> T) -> T {
+        self.shelf.step(None, run)
+    }
+
+    fn states_of(&self, step: &Step<'_>, tags: &[Tag]) -> Vec<Option<TagState>> {
+        let state = |tag: &Tag| {
+            let name = tag.redis_name(&self.app);
+            let generation = step.generation(&name)?;
+            Some(TagState { generation, keeps: step.left(&name)? })
+        };
+        tags.iter().map(state).collect()
+    }
+
+    fn generations_of(&self, step: &Step<'_>, tags: &[Tag]) -> Vec<Option<Generation>> {
+        tags.iter().map(|tag| step.generation(&tag.redis_name(&self.app))).collect()
+    }
+}
+
+fn ready<'a, T: Send + 'a>(answer: T) -> Reply<'a, T> {
+    Box::pin(std::future::ready(Ok(answer)))
+}
+
+impl Link for MemoryLink {
+    fn pulse(&self) -> &Arc<Pulse> {
+        &self.pulse
+    }
+
+    fn server_now_ms(&self) -> u64 {
+        // Any clock will do that all readers of this shelf share.
+        self.shelf.clock.now().to_bits() / 1_000_000
+    }
+
+    fn get<'a>(&'a self, keys: &'a [Key], tags: &'a [Tag]) -> Reply<'a, Got> {
+        ready(self.tracked(|step| {
+            let found = |key: &Key| match step.bytes(key.v()) {
+                Some(bytes) => Found::Bytes(bytes.to_vec()),
+                None => Found::Nothing,
+            };
+            let values = keys.iter().map(found).collect();
+            Got { values, generations: self.generations_of(step, tags) }
+        }))
+    }
+
+    fn read<'a>(
+        &'a self,
+        key: &'a Key,
+        token: Token,
+        lease: Duration,
+        seen: Option<Token>,
+        tags: &'a [Tag],
+    ) -> Reply<'a, Read> {
+        ready(self.tracked(|step| {
+            let claim = match step.bytes(key.v()) {
+                Some(v) if seen.is_none() || envelope::id(v) != seen => Claim::Value(v.to_vec()),
+                _ => match step.bytes(&key.l()) {
+                    Some(l) => super::read_lease(l, step.left(&key.l()).unwrap_or_default()),
+                    None => {
+                        step.set(&key.l(), [b"T", token.as_slice()].concat(), lease);
+                        Claim::Granted
+                    }
+                },
+            };
+            Read { claim, tags: self.states_of(step, tags) }
+        }))
+    }
+
+    fn generations<'a>(&'a self, tags: &'a [Tag]) -> Reply<'a, Vec<Option<Generation>>> {
+        ready(self.tracked(|step| self.generations_of(step, tags)))
+    }
+
+    fn tag_states<'a>(&'a self, tags: &'a [Tag]) -> Reply<'a, Vec<Option<TagState>>> {
+        ready(self.tracked(|step| self.states_of(step, tags)))
+    }
+
+    fn create<'a>(
+        &'a self,
+        tags: &'a [(Tag, Generation)],
+        keep: Duration,
+    ) -> Reply<'a, Vec<Option<Generation>>> {
+        ready(self.tracked(|step| {
+            let mut made = Vec::with_capacity(tags.len());
+            for (tag, nonce) in tags {
+                let name = tag.redis_name(&self.app);
+                if step.bytes(&name).is_none() {
+                    step.set(&name, nonce.to_vec(), keep);
+                }
+                made.push(step.generation(&name));
+            }
+            made
+        }))
+    }
+
+    fn prolong<'a>(
+        &'a self,
+        tags: &'a [Tag],
+        keep: Duration,
+    ) -> Reply<'a, Vec<Option<Generation>>> {
+        ready(self.tracked(|step| {
+            for tag in tags {
+                let name = tag.redis_name(&self.app);
+                if step.left(&name).is_some_and(|left| left < keep) {
+                    step.keep(&name, keep);
+                }
+            }
+            self.generations_of(step, tags)
+        }))
+    }
+
+    fn store<'a>(
+        &'a self,
+        key: &'a Key,
+        token: Token,
+        envelope: &'a [u8],
+        keep: Duration,
+    ) -> Reply<'a, bool> {
+        ready(self.tracked(|step| {
+            let ours = step.holds(&key.l(), &token);
+            if ours {
+                step.set(key.v(), envelope.to_vec(), keep);
+                step.unlink(&key.l());
+            }
+            ours
+        }))
+    }
+
+    fn fail<'a>(
+        &'a self,
+        key: &'a Key,
+        token: Token,
+        code: &'a str,
+        backoff: Duration,
+    ) -> Reply<'a, ()> {
+        self.tracked(|step| {
+            if step.holds(&key.l(), &token) {
+                let record = [b"E", token.as_slice(), code.as_bytes()].concat();
+                step.set(&key.l(), record, backoff);
+            }
+        });
+        ready(())
+    }
+
+    fn release<'a>(&'a self, key: &'a Key, token: Token) -> Reply<'a, ()> {
+        self.tracked(|step| {
+            if step.holds(&key.l(), &token) {
+                step.unlink(&key.l());
+            }
+        });
+        ready(())
+    }
+
+    fn extend<'a>(&'a self, key: &'a Key, token: Token, lease: Duration) -> Reply<'a, bool> {
+        ready(self.tracked(|step| {
+            let ours = step.holds(&key.l(), &token);
+            if ours {
+                step.keep(&key.l(), lease);
+            }
+            ours
+        }))
+    }
+
+    fn sync(&self) -> Reply<'_, ()> {
+        ready(())
+    }
+}
+
+impl Far for MemoryFar {
+    fn link(&self) -> Option<Arc<dyn Link>> {
+        if self.link.closed.load(Ordering::Acquire) {
+            return None;
+        }
+        Some(self.link.clone())
+    }
+
+    fn end<'a>(&'a self, ended: &'a [Ended]) -> Reply<'a, ()> {
+        self.link.untracked(|step| {
+            for name in ended {
+                match name {
+                    Ended::Key(key) => {
+                        step.unlink(key.v());
+                        step.unlink(&key.l());
+                    }
+                    Ended::Tag(tag) => step.unlink(&tag.redis_name(&self.link.app)),
+                }
+            }
+        });
+        ready(())
+    }
+
+    fn put<'a>(&'a self, key: &'a Key, envelope: &'a [u8], keep: Duration) -> Reply<'a, ()> {
+        self.link.untracked(|step| {
+            step.set(key.v(), envelope.to_vec(), keep);
+            step.unlink(&key.l());
+        });
+        ready(())
+    }
+
+    fn discard<'a>(&'a self, key: &'a Key) -> Reply<'a, ()> {
+        self.link.untracked(|step| step.unlink(key.v()));
+        ready(())
+    }
+
+    fn is_back(&self) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn close(&self) {
+        self.link.closed.store(true, Ordering::Release);
+        self.link.pulse.end();
+    }
+}

@@ -1,0 +1,191 @@
+//! The one seam to the shared side: values, leases, tag generations, changes.
+//!
+//! Two implementations today: [`memory::MemoryFar`] in this process, and `redis::RedisFar`. What a
+//! far side must do is written once, as tests, in [`contract`]; both run them.
+//!
+//! A read, and everything that belongs to one load, goes over a [`Link`]: the tracked connection that
+//! was in use when the load began. Changes to what was read over it are told to the [`Changes`] given
+//! at the start, in order with the replies, before any later reply is seen. What ends entries goes over
+//! [`Far`] itself, on a connection of its own, so that its changes come back to us like anyone's.
+//!
+//! Far never decides policy: it does what it is told, and says when it could not.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::entry::{Ended, Generation, Token};
+use crate::error::FarError;
+use crate::key::{Key, Tag};
+use crate::pulse::Pulse;
+
+#[cfg(feature = "test-support")]
+pub mod contract;
+pub(crate) mod memory;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
+
+/// A call to the shared side under way.
+pub(crate) type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, FarError>> + Send + 'a>>;
+
+/// News that something is no longer what we were told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change<'a> {
+    /// The value, lease or generation under this name.
+    Name(&'a [u8]),
+    /// News were lost: it may be anything.
+    Gap,
+}
+
+/// Where changes are told: inline, in wire order, so it must be quick and never call back.
+pub(crate) type Changes = Arc<dyn Fn(Change<'_>) + Send + Sync>;
+
+/// The bytes of values, then the generations of tags, as they were when the values had been read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Got {
+    pub(crate) values: Vec<Found>,
+    pub(crate) generations: Vec<Option<Generation>>,
+}
+
+/// What lies under a value's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    Nothing,
+    Bytes(Vec<u8>),
+    /// Something that is not a string, and so not ours.
+    Foreign,
+}
+
+/// A tag as a load must know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TagState {
+    pub(crate) generation: Generation,
+    /// How long it will still be there.
+    pub(crate) keeps: Duration,
+}
+
+/// What READ answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// A value that is not the one rejected.
+    Value(Vec<u8>),
+    /// The lease is ours.
+    Granted,
+    /// Somebody else's, for at most this long.
+    Held(Duration),
+    /// The source failed a moment ago: its token and code.
+    Failed(Token, Vec<u8>),
+    /// Something we do not know how to read: load, and keep it nowhere.
+    Foreign,
+}
+
+/// READ's answer, and the tags as they were after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Read {
+    pub(crate) claim: Claim,
+    pub(crate) tags: Vec<Option<TagState>>,
+}
+
+/// The connection a load began on.
+pub(crate) trait Link: Send + Sync {
+    /// How long what it answered may be believed.
+    fn pulse(&self) -> &Arc<Pulse>;
+
+    /// The server's clock, as last estimated, in milliseconds since 1970.
+    fn server_now_ms(&self) -> u64;
+
+    /// Reads values, then generations. One round trip.
+    fn get<'a>(&'a self, keys: &'a [Key], tags: &'a [Tag]) -> Reply<'a, Got>;
+
+    /// Reads the value or, when there is none or it is the rejected one (`seen`), asks for the
+    /// lease; then the tags. One round trip. A token is sent in at most one call.
+    fn read<'a>(
+        &'a self,
+        key: &'a Key,
+        token: Token,
+        lease: Duration,
+        seen: Option<Token>,
+        tags: &'a [Tag],
+    ) -> Reply<'a, Read>;
+
+    /// Reads generations. One round trip.
+    fn generations<'a>(&'a self, tags: &'a [Tag]) -> Reply<'a, Vec<Option<Generation>>>;
+
+    /// Reads generations and how long they will be there. One round trip.
+    fn tag_states<'a>(&'a self, tags: &'a [Tag]) -> Reply<'a, Vec<Option<TagState>>>;
+
+    /// Gives each tag that has none the generation drawn for it, to be kept for `keep`, and reads
+    /// what it then is. One round trip.
+    fn create<'a>(
+        &'a self,
+        tags: &'a [(Tag, Generation)],
+        keep: Duration,
+    ) -> Reply<'a, Vec<Option<Generation>>>;
+
+    /// Lengthens the time tags are kept, never shortens it, and reads them. One round trip.
+    fn prolong<'a>(&'a self, tags: &'a [Tag], keep: Duration)
+    -> Reply<'a, Vec<Option<Generation>>>;
+
+    /// Keeps an envelope and ends the lease, if the lease still holds the token.
+    fn store<'a>(
+        &'a self,
+        key: &'a Key,
+        token: Token,
+        envelope: &'a [u8],
+        keep: Duration,
+    ) -> Reply<'a, bool>;
+
+    /// Leaves word that the source failed, if the lease still holds the token.
+    fn fail<'a>(
+        &'a self,
+        key: &'a Key,
+        token: Token,
+        code: &'a str,
+        backoff: Duration,
+    ) -> Reply<'a, ()>;
+
+    /// Gives the lease back, if it still holds the token.
+    fn release<'a>(&'a self, key: &'a Key, token: Token) -> Reply<'a, ()>;
+
+    /// Renews the lease; false when it is no longer ours.
+    fn extend<'a>(&'a self, key: &'a Key, token: Token, lease: Duration) -> Reply<'a, bool>;
+
+    /// Comes back when every change acknowledged before the call has been told.
+    fn sync(&self) -> Reply<'_, ()>;
+}
+
+/// The shared side.
+pub(crate) trait Far: Send + Sync {
+    /// The connection in use, if there is one.
+    fn link(&self) -> Option<Arc<dyn Link>>;
+
+    /// Ends entries by key (value and lease) and by tag. One round trip for all.
+    fn end<'a>(&'a self, ended: &'a [Ended]) -> Reply<'a, ()>;
+
+    /// Keeps a value whose only home is the cache, and ends older loads. Sent once.
+    fn put<'a>(&'a self, key: &'a Key, envelope: &'a [u8], keep: Duration) -> Reply<'a, ()>;
+
+    /// Removes bytes that could not be read.
+    fn discard<'a>(&'a self, key: &'a Key) -> Reply<'a, ()>;
+
+    /// Ends once a connection that was lost is back.
+    fn is_back(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+
+    /// Stops all that runs on its own.
+    fn close(&self);
+}
+
+/// What a lease's record says, with the time it has left.
+///
+/// `T` and a token: somebody is loading. `E`, a token and a code: the source failed.
+fn read_lease(record: &[u8], left: Duration) -> Claim {
+    match record.split_first() {
+        Some((b'T', token)) if token.len() == 16 => Claim::Held(left),
+        Some((b'E', rest)) => match rest.split_first_chunk::<16>() {
+            Some((token, code)) => Claim::Failed(*token, code.to_vec()),
+            None => Claim::Foreign,
+        },
+        _ => Claim::Foreign,
+    }
+}

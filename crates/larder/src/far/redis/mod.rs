@@ -1,0 +1,422 @@
+//! The seam over Redis: each call is one pipeline on one of two connections.
+//!
+//! Reads and loads go over the tracked connection, whose pushes tell of changes; what ends entries
+//! goes over the other, so that its pushes come back to us in wire order like anyone's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::redis::{Cmd, Pipeline, Value, pipe};
+use tokio::task::JoinSet;
+
+use super::{Change, Changes, Claim, Far, Found, Got, Link, Read, Reply, TagState, read_lease};
+use crate::clock::Clock;
+use crate::entry::{Ended, Generation, Token};
+use crate::error::{Error, ErrorKind, FarError};
+use crate::key::{Key, Tag};
+use crate::observe::Observe;
+use crate::pulse::Pulse;
+use crate::redis::{Address, Line, NoConnection, Pushed, Role, Script, Supervisor, Terms};
+
+static READ: Script = Script::new(include_str!("scripts/read.lua"));
+static STORE: Script = Script::new(include_str!("scripts/store.lua"));
+static FAIL: Script = Script::new(include_str!("scripts/fail.lua"));
+static RELEASE: Script = Script::new(include_str!("scripts/release.lua"));
+static EXTEND: Script = Script::new(include_str!("scripts/extend.lua"));
+static PUT: Script = Script::new(include_str!("scripts/put.lua"));
+static ALL: [&Script; 6] = [&READ, &STORE, &FAIL, &RELEASE, &EXTEND, &PUT];
+
+/// How to reach Redis, and how long to wait for it.
+pub(crate) struct Settings {
+    pub(crate) url: String,
+    pub(crate) bound: Duration,
+    pub(crate) deadline: Duration,
+    pub(crate) end_deadline: Duration,
+    /// Nobody listening is an error.
+    pub(crate) required: bool,
+}
+
+/// The shared side in Redis.
+pub(crate) struct RedisFar {
+    app: Arc<str>,
+    tracked: Arc<Supervisor>,
+    untracked: Arc<Supervisor>,
+    end_deadline: Duration,
+    /// The two supervisors' tasks; they stop with `close`, or with this.
+    tasks: parking_lot::Mutex<JoinSet<()>>,
+}
+
+impl RedisFar {
+    /// Connects twice: one tracked and one untracked connection, whoever comes first later.
+    pub(crate) async fn open(
+        settings: Settings,
+        app: &str,
+        changes: Changes,
+        clock: Clock,
+        observe: Observe,
+    ) -> Result<RedisFar, Error> {
+        let address = Address::parse(&settings.url)?;
+        let pushed: Arc<dyn Fn(Pushed<'_>) + Send + Sync> = Arc::new(move |pushed| match pushed {
+            Pushed::Key(name) => changes(Change::Name(name)),
+            Pushed::Gap => changes(Change::Gap),
+        });
+        let terms = Terms {
+            address: address.clone(),
+            scripts: &ALL,
+            bound: settings.bound,
+            deadline: settings.deadline,
+            clock,
+            observe: observe.clone(),
+            pushed,
+        };
+        let tracked = Supervisor::new(Role::Tracked, terms.clone());
+        let untracked = Supervisor::new(Role::Untracked, terms);
+        let mut tasks = JoinSet::new();
+        for supervisor in [&tracked, &untracked] {
+            let first = match supervisor.connect().await {
+                Ok(line) => Some(line),
+                Err(NoConnection::Wrong(why)) => return Err(why),
+                Err(NoConnection::Away(why)) if settings.required => {
+                    let text = format!("cannot reach redis, and it is required: {why}");
+                    return Err(Error::new(ErrorKind::Far, text));
+                }
+                Err(NoConnection::Away(why)) => {
+                    if Arc::ptr_eq(supervisor, &tracked) {
+                        tracing::warn!(redis = %address, %why, "redis is not there: starting without it, loaders are asked");
+                        observe.tell(crate::observe::Event::Disconnected { why: &why });
+                    }
+                    None
+                }
+            };
+            let up = first.is_some();
+            tasks.spawn(supervisor.clone().run(first));
+            if up {
+                supervisor.is_up().await;
+            }
+        }
+        Ok(RedisFar {
+            app: Arc::from(app),
+            tracked,
+            untracked,
+            end_deadline: settings.end_deadline,
+            tasks: parking_lot::Mutex::new(tasks),
+        })
+    }
+
+    async fn ask_untracked(&self, pipeline: &Pipeline) -> Result<Vec<Value>, FarError> {
+        let line = self.untracked.line().ok_or(FarError::Away)?;
+        line.ask(pipeline, self.end_deadline).await
+    }
+}
+
+impl Far for RedisFar {
+    fn link(&self) -> Option<Arc<dyn Link>> {
+        let line = self.tracked.line()?;
+        Some(Arc::new(RedisLink { line, app: self.app.clone() }))
+    }
+
+    fn end<'a>(&'a self, ended: &'a [Ended]) -> Reply<'a, ()> {
+        Box::pin(async move {
+            let mut pipeline = pipe();
+            for name in ended {
+                match name {
+                    // Both in one command; one of a wrong type goes like any other.
+                    Ended::Key(key) => pipeline.cmd("UNLINK").arg(key.v()).arg(key.l()),
+                    Ended::Tag(tag) => pipeline.cmd("UNLINK").arg(tag.redis_name(&self.app)),
+                };
+            }
+            let answers = self.ask_untracked(&pipeline).await?;
+            answers.into_iter().try_for_each(|answer| accepted(answer).map(drop))
+        })
+    }
+
+    fn put<'a>(&'a self, key: &'a Key, envelope: &'a [u8], keep: Duration) -> Reply<'a, ()> {
+        Box::pin(async move {
+            let mut call = PUT.call(&[key.v(), &key.l()]);
+            call.arg(envelope).arg(ms(keep));
+            one(self.ask_untracked(&alone(call)).await?).map(drop)
+        })
+    }
+
+    fn discard<'a>(&'a self, key: &'a Key) -> Reply<'a, ()> {
+        Box::pin(async move {
+            let mut pipeline = pipe();
+            pipeline.cmd("UNLINK").arg(key.v());
+            one(self.ask_untracked(&pipeline).await?).map(drop)
+        })
+    }
+
+    fn is_back(&self) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.untracked.is_up())
+    }
+
+    fn close(&self) {
+        self.tasks.lock().abort_all();
+        self.tracked.shut();
+        self.untracked.shut();
+    }
+}
+
+struct RedisLink {
+    line: Arc<Line>,
+    app: Arc<str>,
+}
+
+impl RedisLink {
+    async fn ask(&self, pipeline: &Pipeline) -> Result<Vec<Value>, FarError> {
+        self.line.ask(pipeline, self.line.deadline()).await
+    }
+
+    async fn script(&self, call: Cmd) -> Result<bool, FarError> {
+        let answer = one(self.ask(&alone(call)).await?)?;
+        Ok(matches!(answer, Value::Int(1)))
+    }
+
+    fn get_tags(&self, pipeline: &mut Pipeline, tags: &[Tag]) {
+        for tag in tags {
+            pipeline.cmd("GET").arg(tag.redis_name(&self.app));
+        }
+    }
+
+    fn get_states(&self, pipeline: &mut Pipeline, tags: &[Tag]) {
+        for tag in tags {
+            let name = tag.redis_name(&self.app);
+            pipeline.cmd("GET").arg(&name).cmd("PTTL").arg(&name);
+        }
+    }
+}
+
+impl Link for RedisLink {
+    fn pulse(&self) -> &Arc<Pulse> {
+        &self.line.pulse
+    }
+
+    fn server_now_ms(&self) -> u64 {
+        self.line.server_now_ms()
+    }
+
+    fn get<'a>(&'a self, keys: &'a [Key], tags: &'a [Tag]) -> Reply<'a, Got> {
+        Box::pin(async move {
+            let mut pipeline = pipe();
+            for key in keys {
+                pipeline.cmd("GET").arg(key.v());
+            }
+            self.get_tags(&mut pipeline, tags);
+            let mut answers = self.ask(&pipeline).await?.into_iter();
+            let values = answers.by_ref().take(keys.len()).map(found).collect::<Result<_, _>>()?;
+            Ok(Got { values, generations: answers.map(generation).collect::<Result<_, _>>()? })
+        })
+    }
+
+    fn read<'a>(
+        &'a self,
+        key: &'a Key,
+        token: Token,
+        lease: Duration,
+        seen: Option<Token>,
+        tags: &'a [Tag],
+    ) -> Reply<'a, Read> {
+        Box::pin(async move {
+            let mut call = READ.call(&[key.v(), &key.l()]);
+            call.arg(&token[..]).arg(ms(lease)).arg(seen.as_ref().map_or(&[][..], |id| &id[..]));
+            let mut pipeline = alone(call);
+            self.get_states(&mut pipeline, tags);
+            let mut answers = self.ask(&pipeline).await?.into_iter();
+            let claim = claim(accepted(answers.next().unwrap_or(Value::Nil))?)?;
+            Ok(Read { claim, tags: states(answers)? })
+        })
+    }
+
+    fn tag_states<'a>(&'a self, tags: &'a [Tag]) -> Reply<'a, Vec<Option<TagState>>> {
+        Box::pin(async move {
+            if tags.is_empty() {
+                return Ok(Vec::new());
+            }
+            let mut pipeline = pipe();
+            self.get_states(&mut pipeline, tags);
+            states(self.ask(&pipeline).await?.into_iter())
+        })
+    }
+
+    fn generations<'a>(&'a self, tags: &'a [Tag]) -> Reply<'a, Vec<Option<Generation>>> {
+        Box::pin(async move {
+            let mut pipeline = pipe();
+            self.get_tags(&mut pipeline, tags);
+            self.ask(&pipeline).await?.into_iter().map(generation).collect()
+        })
+    }
+
+    fn create<'a>(
+        &'a self,
+        tags: &'a [(Tag, Generation)],
+        keep: Duration,
+    ) -> Reply<'a, Vec<Option<Generation>>> {
+        Box::pin(async move {
+            let mut pipeline = pipe();
+            for (tag, nonce) in tags {
+                let name = tag.redis_name(&self.app);
+                let set = pipeline.cmd("SET").arg(&name).arg(&nonce[..]);
+                set.arg("NX").arg("PX").arg(ms(keep));
+                // Our own SET ended our tracking of the tag: only this GET may fill a cell.
+                pipeline.cmd("GET").arg(&name);
+            }
+            let answers = self.ask(&pipeline).await?;
+            let mut made = Vec::with_capacity(tags.len());
+            for pair in answers.chunks_exact(2) {
+                if let [set, get] = pair {
+                    accepted(set.clone())?;
+                    made.push(generation(get.clone())?);
+                }
+            }
+            Ok(made)
+        })
+    }
+
+    fn prolong<'a>(
+        &'a self,
+        tags: &'a [Tag],
+        keep: Duration,
+    ) -> Reply<'a, Vec<Option<Generation>>> {
+        Box::pin(async move {
+            let mut pipeline = pipe();
+            for tag in tags {
+                let name = tag.redis_name(&self.app);
+                pipeline.cmd("PEXPIRE").arg(&name).arg(ms(keep)).arg("GT");
+                pipeline.cmd("GET").arg(&name);
+            }
+            let answers = self.ask(&pipeline).await?;
+            answers.chunks_exact(2).map(|pair| generation(pair[1].clone())).collect()
+        })
+    }
+
+    fn store<'a>(
+        &'a self,
+        key: &'a Key,
+        token: Token,
+        envelope: &'a [u8],
+        keep: Duration,
+    ) -> Reply<'a, bool> {
+        Box::pin(async move {
+            let mut call = STORE.call(&[key.v(), &key.l()]);
+            call.arg(&token[..]).arg(envelope).arg(ms(keep));
+            self.script(call).await
+        })
+    }
+
+    fn fail<'a>(
+        &'a self,
+        key: &'a Key,
+        token: Token,
+        code: &'a str,
+        backoff: Duration,
+    ) -> Reply<'a, ()> {
+        Box::pin(async move {
+            let mut call = FAIL.call(&[&key.l()]);
+            call.arg(&token[..]).arg(code).arg(ms(backoff));
+            self.script(call).await.map(drop)
+        })
+    }
+
+    fn release<'a>(&'a self, key: &'a Key, token: Token) -> Reply<'a, ()> {
+        Box::pin(async move {
+            let mut call = RELEASE.call(&[&key.l()]);
+            call.arg(&token[..]);
+            self.script(call).await.map(drop)
+        })
+    }
+
+    fn extend<'a>(&'a self, key: &'a Key, token: Token, lease: Duration) -> Reply<'a, bool> {
+        Box::pin(async move {
+            let mut call = EXTEND.call(&[&key.l()]);
+            call.arg(&token[..]).arg(ms(lease));
+            self.script(call).await
+        })
+    }
+
+    fn sync(&self) -> Reply<'_, ()> {
+        Box::pin(async move {
+            let mut pipeline = pipe();
+            pipeline.cmd("TIME");
+            one(self.ask(&pipeline).await?).map(drop)
+        })
+    }
+}
+
+fn alone(call: Cmd) -> Pipeline {
+    let mut pipeline = pipe();
+    pipeline.add_command(call);
+    pipeline
+}
+
+fn one(answers: Vec<Value>) -> Result<Value, FarError> {
+    accepted(answers.into_iter().next().unwrap_or(Value::Nil))
+}
+
+/// At least a millisecond: Redis refuses zero.
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+fn accepted(answer: Value) -> Result<Value, FarError> {
+    answer.extract_error().map_err(|why| FarError::Refused(why.to_string()))
+}
+
+fn is_wrong_type(answer: &Value) -> bool {
+    matches!(answer, Value::ServerError(why) if why.code() == "WRONGTYPE")
+}
+
+fn found(answer: Value) -> Result<Found, FarError> {
+    if is_wrong_type(&answer) {
+        return Ok(Found::Foreign);
+    }
+    Ok(match accepted(answer)? {
+        Value::BulkString(bytes) => Found::Bytes(bytes),
+        Value::SimpleString(text) => Found::Bytes(text.into_bytes()),
+        Value::Okay => Found::Bytes(b"OK".to_vec()),
+        _ => Found::Nothing,
+    })
+}
+
+/// A generation; what is not one counts as none, so that what carries the tag is dead.
+fn generation(answer: Value) -> Result<Option<Generation>, FarError> {
+    match found(answer)? {
+        Found::Bytes(bytes) => Ok(bytes.try_into().ok()),
+        _ => Ok(None),
+    }
+}
+
+/// Pairs of GET and PTTL.
+fn states(mut answers: impl Iterator<Item = Value>) -> Result<Vec<Option<TagState>>, FarError> {
+    let mut states = Vec::new();
+    while let (Some(get), Some(pttl)) = (answers.next(), answers.next()) {
+        let keeps = left(&accepted(pttl)?);
+        states.push(generation(get)?.map(|generation| TagState { generation, keeps }));
+    }
+    Ok(states)
+}
+
+/// What PTTL says; a name without an end is as good as one that ends at once: it is lengthened.
+fn left(answer: &Value) -> Duration {
+    match answer {
+        Value::Int(ms) => Duration::from_millis(u64::try_from(*ms).unwrap_or(0)),
+        _ => Duration::ZERO,
+    }
+}
+
+fn claim(answer: Value) -> Result<Claim, FarError> {
+    let odd = || FarError::Refused("READ gave an answer that cannot be read".to_owned());
+    let Value::Array(parts) = answer else { return Err(odd()) };
+    let mut parts = parts.into_iter();
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(Value::Int(1)), Some(value), _) => match found(value)? {
+            Found::Bytes(bytes) => Ok(Claim::Value(bytes)),
+            _ => Err(odd()),
+        },
+        (Some(Value::Int(2)), ..) => Ok(Claim::Granted),
+        (Some(Value::Int(3)), Some(lease), Some(ms)) => match found(lease)? {
+            Found::Bytes(record) => Ok(read_lease(&record, left(&ms))),
+            _ => Err(odd()),
+        },
+        _ => Err(odd()),
+    }
+}

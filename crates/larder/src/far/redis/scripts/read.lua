@@ -1,0 +1,23 @@
+-- read: the value, or the lease to load it.
+--
+-- KEYS[1] value   KEYS[2] lease      both carry the same {hash tag}, so they share a slot
+-- ARGV[1] lease token   ARGV[2] lease time, ms, > 0   ARGV[3] id of the envelope the caller rejected, or ''
+-- returns {1, value}: a value that was not rejected     {2}: the lease is granted to the token
+--         {3, lease, ms left}: somebody holds the lease, or left word that the source failed
+-- cost    O(1), one round trip
+-- why Lua: of all that miss, or reject the same envelope, one must load
+local value = redis.pcall('GET', KEYS[1])
+if type(value) == 'table' then  -- of a wrong type: not ours, and in the way
+  redis.call('UNLINK', KEYS[1])
+  value = false
+end
+if value and (ARGV[3] == '' or string.sub(value, 9, 24) ~= ARGV[3]) then
+  return {1, value}
+end
+local lease = redis.pcall('GET', KEYS[2])
+if type(lease) == 'string' then
+  return {3, lease, redis.call('PTTL', KEYS[2])}
+end
+redis.call('SET', KEYS[2], 'T' .. ARGV[1], 'PX', ARGV[2])  -- replaces a key of a wrong type as well
+redis.call('EXISTS', KEYS[2])  -- under NOLOOP our own SET ended our tracking: read once more
+return {2}

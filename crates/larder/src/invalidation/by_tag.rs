@@ -1,0 +1,83 @@
+//! A dropped generation ends every entry that carries it.
+//!
+//! An entry is alive while each of its tags has the very generation it was stored under. One command
+//! ends any number of entries; a tag that is missing ends them too, so that eviction, a flush or an
+//! empty restart never bring anything back.
+
+use std::time::Duration;
+
+use crate::clock::Moment;
+use crate::entry::envelope::{self, Header, Unreadable};
+use crate::entry::{Generation, Held, Shape, Tagged, Token};
+use crate::error::Error;
+use crate::key::{Key, Tag};
+
+/// An envelope that could be read: true to its key, schema and checksum.
+pub(crate) struct Opened<'a> {
+    pub(crate) header: Header,
+    payload: &'a [u8],
+}
+
+/// What is to be done with an envelope.
+pub(crate) enum Verdict {
+    Alive(Held),
+    /// A tag was ended, or its time is up: the next load must be given leave over this very one.
+    Dead(Token),
+}
+
+/// More than this ahead of our estimate, a time of storing says nothing.
+const AHEAD_MAX_MS: u64 = 1_000;
+
+pub(crate) fn open<'a>(
+    bytes: &'a [u8],
+    key: &Key,
+    shape: &Shape,
+) -> Result<Opened<'a>, Unreadable> {
+    let (header, payload) = envelope::decode(bytes, key, shape.codec, shape.schema)?;
+    Ok(Opened { header, payload })
+}
+
+impl Opened<'_> {
+    /// The tags that were not asked for.
+    pub(crate) fn unknown_tags(&self, asked: &[Tag]) -> Vec<Tag> {
+        let tags = self.header.tags.iter().map(|tagged| &tagged.tag);
+        tags.filter(|tag| !asked.contains(tag)).cloned().collect()
+    }
+
+    /// Compares with generations that were read after the envelope was, `asked` and `generations`
+    /// side by side. What a caller asks for and the entry does not carry ends it as well: it was
+    /// stored by someone who did not know of the tag, and the tag's end would pass it by.
+    pub(crate) fn judge(
+        self,
+        asked: &[Tag],
+        generations: &[Option<Generation>],
+        wanted: &[Tag],
+        shape: &Shape,
+        server_now_ms: u64,
+        now: Moment,
+    ) -> Result<Verdict, Error> {
+        let Header { id, negative, hard_ms, fresh_ms, stored_at_ms, tags, .. } = self.header;
+        let current = |tagged: &Tagged| {
+            let at = asked.iter().position(|asked| *asked == tagged.tag);
+            at.and_then(|at| generations.get(at)) == Some(&Some(tagged.generation))
+        };
+        let alive = tags.iter().all(current);
+        let carried = wanted.iter().all(|tag| tags.iter().any(|carried| carried.tag == *tag));
+        let age_ms = server_now_ms.saturating_sub(stored_at_ms);
+        let ahead = stored_at_ms > server_now_ms.saturating_add(AHEAD_MAX_MS);
+        let fresh = !ahead && age_ms < u64::from(fresh_ms) && age_ms <= u64::from(hard_ms);
+        if !alive || !carried || !fresh {
+            return Ok(Verdict::Dead(id));
+        }
+        let value = if negative { None } else { Some((shape.decode)(self.payload)?) };
+        let age = Duration::from_millis(age_ms);
+        Ok(Verdict::Alive(Held {
+            value,
+            weight: self.payload.len() as u64,
+            tags: tags.into(),
+            received: now,
+            age,
+            fresh_until: now.plus(Duration::from_millis(fresh_ms.into()).saturating_sub(age)),
+        }))
+    }
+}

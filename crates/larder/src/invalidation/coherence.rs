@@ -1,0 +1,30 @@
+//! What a change elsewhere does here.
+//!
+//! Called inline by the connection's driver, in wire order, never by a task or over a channel: a
+//! reply that is seen later must find the change applied. So it is quick, and calls nobody back.
+
+use std::sync::Arc;
+
+use crate::coordination::flight::Flights;
+use crate::far::{Change, Changes};
+use crate::key::{Named, parse};
+use crate::near::Near;
+
+/// The listener to give to far.
+pub(crate) fn listener(near: Arc<Near>, flights: Arc<Flights>) -> Changes {
+    Arc::new(move |change| match change {
+        Change::Gap => {
+            near.drop_all();
+            flights.all_changed();
+        }
+        Change::Name(name) => match parse(name) {
+            Named::Value(name) => {
+                near.drop_key(name);
+                flights.changed(name);
+            }
+            Named::Lease(name) => flights.changed(&name),
+            Named::Tag(tag) => near.generations.empty(&tag),
+            Named::Other => {}
+        },
+    })
+}

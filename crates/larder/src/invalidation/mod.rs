@@ -1,0 +1,125 @@
+//! How an entry ends before its time: by key, by tag, by news from elsewhere.
+//!
+//! An end is told to near and to the flights before it is sent and again after it was confirmed, so
+//! that no caller who begins after `Ok` is served what it ended. One that is not confirmed waits in
+//! near's [bypass](crate::near::Bypass), is sent again until it is, and meanwhile near does not serve
+//! the key. What waits is lost with the process: its entries then live to their end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+use crate::clock::Clock;
+use crate::coordination::flight::Flights;
+use crate::entry::Ended;
+use crate::error::{Error, ErrorKind};
+use crate::far::Far;
+use crate::key::Tag;
+use crate::near::Near;
+use crate::observe::{Event, Observe};
+
+pub(crate) mod by_tag;
+pub(crate) mod coherence;
+
+/// How many ends go in one trip when they are sent again.
+const BATCH: usize = 512;
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Something to end: an entry, a user's part of a cache, a tag.
+#[derive(Clone, Debug)]
+pub struct Target(pub(crate) Result<Ended, Error>);
+
+impl From<Tag> for Target {
+    fn from(tag: Tag) -> Target {
+        Target(Ok(Ended::Tag(tag)))
+    }
+}
+
+/// Ends entries.
+#[derive(Clone)]
+pub(crate) struct Ends {
+    pub(crate) near: Arc<Near>,
+    pub(crate) flights: Arc<Flights>,
+    pub(crate) far: Arc<dyn Far>,
+    pub(crate) observe: Observe,
+    pub(crate) clock: Clock,
+    pub(crate) runtime: Handle,
+    /// Rung when something waits.
+    pub(crate) waiting: Arc<Notify>,
+}
+
+impl Ends {
+    /// Ends all, in one trip. Goes on to its end when the caller is dropped.
+    pub(crate) async fn end(&self, ended: Vec<Ended>) -> Result<(), Error> {
+        if ended.is_empty() {
+            return Ok(());
+        }
+        let this = self.clone();
+        let ending = self.runtime.spawn(async move { this.end_all(ended).await });
+        ending.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the runtime stopped")))
+    }
+
+    async fn end_all(&self, ended: Vec<Ended>) -> Result<(), Error> {
+        self.forget(&ended);
+        let answer = self.far.end(&ended).await;
+        let Err(why) = answer else {
+            // Our own news come over the other connection, and may be later than the reply.
+            self.forget(&ended);
+            return Ok(());
+        };
+        if !self.near.bypass.add(&ended) {
+            self.forget(&ended);
+            let text = "an invalidation was not confirmed, and too many wait already: it was not queued, send it again";
+            return Err(Error::new(ErrorKind::Overloaded, text).because(why));
+        }
+        // After the bypass stands: whatever got in between is not served.
+        self.forget(&ended);
+        self.observe.tell(Event::Unconfirmed { waiting: self.near.bypass.len() });
+        self.waiting.notify_one();
+        let text =
+            "an invalidation was not confirmed by redis: it is queued and sent again until it is";
+        Err(Error::new(ErrorKind::Unconfirmed, text).because(why))
+    }
+
+    /// Here, now: no near copy, no known generation, no flight to board.
+    pub(crate) fn forget(&self, ended: &[Ended]) {
+        for name in ended {
+            match name {
+                Ended::Key(key) => {
+                    self.near.drop_key(key.v());
+                    self.near.absent.mark(key.v());
+                    self.flights.detach(key.v());
+                }
+                Ended::Tag(tag) => self.near.generations.empty(tag),
+            }
+        }
+    }
+
+    /// Sends again what was not confirmed, until it is. Runs until the process stops it.
+    pub(crate) async fn send_again(self) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let some = self.near.bypass.some(BATCH);
+            if some.is_empty() {
+                self.waiting.notified().await;
+                pause = FIRST_PAUSE;
+                continue;
+            }
+            self.far.is_back().await;
+            let names: Vec<Ended> = some.iter().map(|(name, _)| name.clone()).collect();
+            if self.far.end(&names).await.is_ok() {
+                self.forget(&names);
+                self.near.bypass.remove(&some);
+                self.observe.tell(Event::Confirmed { waiting: self.near.bypass.len() });
+                pause = FIRST_PAUSE;
+                continue;
+            }
+            let half = pause / 2;
+            self.clock.sleep(half + self.clock.up_to(half)).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}

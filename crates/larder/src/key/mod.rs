@@ -1,0 +1,83 @@
+//! What entries and tags are called.
+//!
+//! A user's key is any [`ToKey`]. A [`Namespace`] turns it into the one name its entry has everywhere:
+//! in near, in flights, in Redis. Two different keys never share a name, whatever bytes people put
+//! into them; a key that is too long is refused, never cut. In a cache kept per user the user is part
+//! of the name ([`UserPart`]), so that no key reaches another user's entry.
+//!
+//! The names in Redis, where K is the encoded key and `ns` is `app:cache:schema`:
+//!
+//! ```text
+//! V = <ns>:v:{.<K>}     an entry
+//! L = <ns>:l:{.<K>}     its lease
+//! T = <app>:t:{.<t>}    the generation of tag t
+//! ```
+//!
+//! The braces put V and L on one node of a cluster. The dot is there because a cluster goes by what
+//! stands between the first `{` and the first `}`, and by the whole name when that is nothing: without
+//! it a key that is empty or begins with a `}` would part V from L.
+//!
+//! Everything here is a plain value. What is done under a name is the work of others.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+mod namespace;
+mod tag;
+mod to_key;
+
+pub(crate) use namespace::{Named, Namespace, UserPart, parse};
+pub use tag::Tag;
+pub(crate) use to_key::KeyBuf;
+pub use to_key::{KeyWriter, ToKey};
+
+#[cfg(test)]
+mod tests;
+
+/// The full name of one entry, V. Cheap to clone; looked up by its bytes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Key(Arc<[u8]>);
+
+impl Key {
+    /// `name` is one that a [`Namespace`] wrote.
+    pub(crate) fn new(name: &[u8]) -> Key {
+        Key(name.into())
+    }
+
+    /// The name its entry has in Redis.
+    pub(crate) fn v(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The name of its lease in Redis.
+    pub(crate) fn l(&self) -> Vec<u8> {
+        namespace::of_kind(&self.0, b'l')
+    }
+
+    /// The encoded key alone.
+    #[cfg(test)]
+    pub(crate) fn k(&self) -> &[u8] {
+        namespace::inside(&self.0)
+    }
+}
+
+// Sound because the derived `Eq`, `Ord` and `Hash` are those of the bytes.
+impl Borrow<[u8]> for Key {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// For people: `tasks:v3:{7|5.alice17;}`.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        namespace::show(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({})", self.0.escape_ascii())
+    }
+}

@@ -1,0 +1,220 @@
+//! The one place where a key becomes a name, and a name is taken apart again.
+//!
+//! Whoever asks whether one user can reach what is another's needs to read this file and
+//! [`to_key`](super::to_key).
+
+use std::fmt;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::{KeyBuf, KeyWriter, Tag, ToKey};
+use crate::error::{Error, ErrorKind};
+
+/// The most an app's or a cache's name may take.
+const NAME_BYTES_MAX: usize = 64;
+/// The most of a key that is shown to people.
+const SHOWN_MAX: usize = 120;
+
+/// App, cache and schema: what all names of one cache begin with.
+#[derive(Clone, Debug)]
+pub(crate) struct Namespace {
+    /// `<app>:<cache>:<schema>:v:{.`
+    opening: Arc<[u8]>,
+    cache: Arc<str>,
+}
+
+/// A user, encoded once for all of their keys.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct UserPart(Arc<[u8]>);
+
+impl UserPart {
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// `<length>|<user>`. The length in front keeps (user `a`, key `b c`) and (user `a b`, key `c`)
+    /// apart even where the user's own type breaks the rule of [`ToKey`]: a slip there must not open
+    /// one user's entries to another. No part begins with digits and a `|`, so a cache that was
+    /// shared before it was kept per user finds none of its old entries.
+    fn write(&self, out: &mut KeyWriter<'_>) {
+        out.number(self.0.len() as u128, b'|');
+        out.raw(&self.0);
+    }
+}
+
+impl Namespace {
+    /// # Errors
+    /// `Config` unless both names are 1 to 64 of `A-Z a-z 0-9 _ . -`. A colon in them would make one
+    /// namespace of app `a:b`, cache `c` and app `a`, cache `b:c`; a brace would move the hash tag.
+    pub(crate) fn new(app: &str, cache: &str, schema: u32) -> Result<Namespace, Error> {
+        check_name("app", app)?;
+        check_name("cache", cache)?;
+        Ok(Namespace {
+            opening: format!("{app}:{cache}:{schema}:v:{{.").into_bytes().into(),
+            cache: cache.into(),
+        })
+    }
+
+    /// Writes the name of `key`'s entry into `out`, in place of what was there.
+    ///
+    /// # Errors
+    /// `Key` when the encoded key is longer than `bound`; `out` is then empty.
+    pub(crate) fn shared<K: ToKey + ?Sized>(
+        &self,
+        key: &K,
+        bound: usize,
+        out: &mut KeyBuf,
+    ) -> Result<(), Error> {
+        self.write(bound, out, |out| key.to_key(out))
+    }
+
+    /// As [`shared`](Self::shared), for an entry of `user` alone; `bound` counts both.
+    pub(crate) fn per_user<K: ToKey + ?Sized>(
+        &self,
+        user: &UserPart,
+        key: &K,
+        bound: usize,
+        out: &mut KeyBuf,
+    ) -> Result<(), Error> {
+        self.write(bound, out, |out| {
+            user.write(out);
+            key.to_key(out);
+        })
+    }
+
+    /// # Errors
+    /// `Key` when the user alone is longer than `bound`.
+    pub(crate) fn user_prefix<U: ToKey + ?Sized>(
+        &self,
+        user: &U,
+        bound: usize,
+    ) -> Result<UserPart, Error> {
+        let mut encoded = KeyBuf::new();
+        let mut out = KeyWriter::new(&mut encoded, bound);
+        user.to_key(&mut out);
+        self.check_length(out.length(), bound)?;
+        Ok(UserPart(encoded.as_slice().into()))
+    }
+
+    fn write(
+        &self,
+        bound: usize,
+        out: &mut KeyBuf,
+        key: impl FnOnce(&mut KeyWriter<'_>),
+    ) -> Result<(), Error> {
+        out.clear();
+        out.extend_from_slice(&self.opening);
+        let mut writer = KeyWriter::new(out, bound);
+        key(&mut writer);
+        if let Err(error) = self.check_length(writer.length(), bound) {
+            // What was stored is a part of the key, and so the name of another one.
+            out.clear();
+            return Err(error);
+        }
+        out.push(b'}');
+        Ok(())
+    }
+
+    fn check_length(&self, length: usize, bound: usize) -> Result<(), Error> {
+        if length <= bound {
+            return Ok(());
+        }
+        let cache = &self.cache;
+        let text =
+            format!("key of {length} bytes is longer than the bound of {bound} (cache {cache})");
+        Err(Error::new(ErrorKind::Key, text))
+    }
+}
+
+fn check_name(what: &str, name: &str) -> Result<(), Error> {
+    if is_name(name.as_bytes()) {
+        return Ok(());
+    }
+    let shown: String = name.chars().take(NAME_BYTES_MAX + 1).collect();
+    let text = format!(
+        "name of {what} must be 1 to {NAME_BYTES_MAX} of A-Z a-z 0-9 _ . - and is {shown:?}"
+    );
+    Err(Error::new(ErrorKind::Config, text))
+}
+
+fn is_name(name: &[u8]) -> bool {
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.-".contains(byte);
+    (1..=NAME_BYTES_MAX).contains(&name.len()) && name.iter().all(allowed)
+}
+
+/// What a name in Redis is the name of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Named<'a> {
+    /// An entry: the name itself.
+    Value(&'a [u8]),
+    /// A lease: the name of the entry it is for.
+    Lease(Vec<u8>),
+    /// The generation of a tag.
+    Tag(Tag),
+    /// Nothing of ours.
+    Other,
+}
+
+/// Reads a name that came from Redis. Exactly the names that larder writes are recognised.
+pub(crate) fn parse(name: &[u8]) -> Named<'_> {
+    let Some((head, inside)) = split(name) else { return Named::Other };
+    let parts: SmallVec<[&[u8]; 6]> = head.splitn(6, |byte| *byte == b':').collect();
+    match parts.as_slice() {
+        [app, b"t", b""] if is_name(app) => Tag::from_name(inside).map_or(Named::Other, Named::Tag),
+        [app, cache, schema, kind, b""] if is_name(app) && is_name(cache) && is_number(schema) => {
+            match *kind {
+                b"v" => Named::Value(name),
+                b"l" => Named::Lease(of_kind(name, b'v')),
+                _ => Named::Other,
+            }
+        }
+        _ => Named::Other,
+    }
+}
+
+/// What stands before the braces, and what is in them behind the dot.
+fn split(name: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (head, braced) = name.split_at_checked(brace(name)?)?;
+    Some((head, braced.strip_prefix(b"{.")?.strip_suffix(b"}")?))
+}
+
+/// No namespace has a brace in it, so the first one is ours.
+fn brace(name: &[u8]) -> Option<usize> {
+    name.iter().position(|byte| *byte == b'{')
+}
+
+/// As a `u32` is written, and in no other way.
+fn is_number(text: &[u8]) -> bool {
+    let number = std::str::from_utf8(text).ok().and_then(|text| text.parse::<u32>().ok());
+    number.is_some_and(|number| number.to_string().as_bytes() == text)
+}
+
+/// The name of another kind (`v`, `l`) for the same key.
+pub(super) fn of_kind(name: &[u8], kind: u8) -> Vec<u8> {
+    let mut name = name.to_vec();
+    let at = brace(&name).and_then(|brace| brace.checked_sub(2));
+    if let Some(byte) = at.and_then(|at| name.get_mut(at)) {
+        *byte = kind;
+    }
+    name
+}
+
+/// The encoded key in a name.
+#[cfg(test)]
+pub(super) fn inside(name: &[u8]) -> &[u8] {
+    split(name).map_or(&[], |(_, inside)| inside)
+}
+
+/// `<cache>:v<schema>:{<K>}`, K escaped and, if it is long, cut.
+pub(super) fn show(name: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let Some((head, inside)) = split(name) else { return write!(f, "{}", name.escape_ascii()) };
+    let mut parts = head.split(|byte| *byte == b':').skip(1);
+    let mut part = || parts.next().unwrap_or_default().escape_ascii();
+    write!(f, "{}:v{}:{{", part(), part())?;
+    let mut escaped = inside.escape_ascii();
+    for byte in escaped.by_ref().take(SHOWN_MAX) {
+        write!(f, "{}", char::from(byte))?;
+    }
+    f.write_str(if escaped.next().is_some() { "..}" } else { "}" })
+}

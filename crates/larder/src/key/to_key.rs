@@ -1,0 +1,228 @@
+//! From a user's key to bytes that no other key of its type has.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+use uuid::Uuid;
+
+/// Where names are written: on the stack while they are short.
+pub(crate) type KeyBuf = SmallVec<[u8; 256]>;
+
+/// What an entry can be asked for by.
+///
+/// Strings, bytes, integers, `bool`, [`Uuid`], `Option`, and tuples of up to six of them are keys. A
+/// type of your own becomes one by writing its parts in turn:
+///
+/// ```
+/// use larder::{KeyWriter, ToKey};
+///
+/// enum Listing {
+///     Page { number: u32, tag: Option<String> },
+///     Search(String),
+/// }
+///
+/// impl ToKey for Listing {
+///     fn to_key(&self, out: &mut KeyWriter<'_>) {
+///         match self {
+///             Listing::Page { number, tag } => (0u8, number, tag).to_key(out),
+///             Listing::Search(words) => (1u8, words).to_key(out),
+///         }
+///     }
+/// }
+/// ```
+///
+/// # Two keys must never write the same
+///
+/// If they did, one would be answered with the other's entry. Each part says where it ends, so this
+/// holds of its own accord when
+///
+/// - every field that tells two keys apart is written, each in the same order and as the same type;
+/// - an enum writes a number for its variant first, and no two variants have the same;
+/// - a list writes its length before its elements.
+///
+/// Equal keys must write the same in every process, and in every version of your program that shares
+/// the cache: nothing drawn at random, no hash that is seeded per process. When what is written
+/// changes, give the cache a new schema number.
+pub trait ToKey {
+    /// Writes the parts that make up the key.
+    fn to_key(&self, out: &mut KeyWriter<'_>);
+}
+
+/// Takes a key's parts: each [`ToKey`] writes itself into it.
+///
+/// It has no methods of its own on purpose. Bytes that do not say where they end would let two
+/// different keys meet.
+pub struct KeyWriter<'a> {
+    out: &'a mut KeyBuf,
+    length: usize,
+    bound: usize,
+}
+
+impl<'a> KeyWriter<'a> {
+    /// Appends to `out`, and stores nothing more once `bound` bytes were passed.
+    pub(super) fn new(out: &'a mut KeyBuf, bound: usize) -> KeyWriter<'a> {
+        KeyWriter { out, length: 0, bound }
+    }
+
+    /// How many bytes were written, stored or not.
+    pub(super) fn length(&self) -> usize {
+        self.length
+    }
+
+    pub(super) fn raw(&mut self, bytes: &[u8]) {
+        self.length = self.length.saturating_add(bytes.len());
+        if self.length <= self.bound {
+            self.out.extend_from_slice(bytes);
+        }
+    }
+
+    /// A number in decimal, and what ends it.
+    pub(super) fn number(&mut self, magnitude: u128, end: u8) {
+        let mut text = SmallVec::<[u8; 40]>::new();
+        text.push(end);
+        let mut rest = magnitude;
+        // Most numbers are small, and dividing 128 bits is slow.
+        while rest > u128::from(u64::MAX) {
+            text.push(b'0' + (rest % 10) as u8);
+            rest /= 10;
+        }
+        let mut rest = rest as u64;
+        loop {
+            text.push(b'0' + (rest % 10) as u8);
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        text.reverse();
+        self.raw(&text);
+    }
+}
+
+impl fmt::Debug for KeyWriter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyWriter")
+            .field("length", &self.length)
+            .field("bound", &self.bound)
+            .finish()
+    }
+}
+
+/// `<length>.<bytes>`
+impl ToKey for [u8] {
+    fn to_key(&self, out: &mut KeyWriter<'_>) {
+        out.number(self.len() as u128, b'.');
+        out.raw(self);
+    }
+}
+
+impl<const N: usize> ToKey for [u8; N] {
+    fn to_key(&self, out: &mut KeyWriter<'_>) {
+        self.as_slice().to_key(out);
+    }
+}
+
+impl ToKey for Vec<u8> {
+    fn to_key(&self, out: &mut KeyWriter<'_>) {
+        self.as_slice().to_key(out);
+    }
+}
+
+impl ToKey for str {
+    fn to_key(&self, out: &mut KeyWriter<'_>) {
+        self.as_bytes().to_key(out);
+    }
+}
+
+impl ToKey for String {
+    fn to_key(&self, out: &mut KeyWriter<'_>) {
+        self.as_bytes().to_key(out);
+    }
+}
+
+/// 36 characters, always.
+impl ToKey for Uuid {
+    fn to_key(&self, out: &mut KeyWriter<'_>) {
+        out.raw(self.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
+    }
+}
+
+impl ToKey for bool {
+    fn to_key(&self, out: &mut KeyWriter<'_>) {
+        u8::from(*self).to_key(out);
+    }
+}
+
+/// `0;` for none, `1;` before some.
+impl<T: ToKey> ToKey for Option<T> {
+    fn to_key(&self, out: &mut KeyWriter<'_>) {
+        self.is_some().to_key(out);
+        if let Some(part) = self {
+            part.to_key(out);
+        }
+    }
+}
+
+/// `17;`, `-17;`: the same for one number whatever its width.
+macro_rules! integers {
+    ($($unsigned:ty, $signed:ty;)*) => {$(
+        impl ToKey for $unsigned {
+            fn to_key(&self, out: &mut KeyWriter<'_>) {
+                out.number(*self as u128, b';');
+            }
+        }
+
+        impl ToKey for $signed {
+            fn to_key(&self, out: &mut KeyWriter<'_>) {
+                if *self < 0 {
+                    out.raw(b"-");
+                }
+                out.number(self.unsigned_abs() as u128, b';');
+            }
+        }
+    )*};
+}
+
+integers! {
+    u8, i8;
+    u16, i16;
+    u32, i32;
+    u64, i64;
+    u128, i128;
+    usize, isize;
+}
+
+macro_rules! pointers {
+    ($($pointer:ty),*) => {$(
+        impl<T: ToKey + ?Sized> ToKey for $pointer {
+            fn to_key(&self, out: &mut KeyWriter<'_>) {
+                T::to_key(self, out);
+            }
+        }
+    )*};
+}
+
+pointers!(&T, Box<T>, Arc<T>, Rc<T>);
+
+impl<T: ToKey + ToOwned + ?Sized> ToKey for Cow<'_, T> {
+    fn to_key(&self, out: &mut KeyWriter<'_>) {
+        T::to_key(self, out);
+    }
+}
+
+macro_rules! tuples {
+    ($(($($part:ident)*))*) => {$(
+        impl<$($part: ToKey),*> ToKey for ($($part,)*) {
+            #[allow(non_snake_case, reason = "a part is named like its type")]
+            fn to_key(&self, out: &mut KeyWriter<'_>) {
+                let ($($part,)*) = self;
+                $($part.to_key(out);)*
+            }
+        }
+    )*};
+}
+
+tuples! { (A) (A B) (A B C) (A B C D) (A B C D E) (A B C D E F) }

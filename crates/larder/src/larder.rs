@@ -1,0 +1,206 @@
+//! The process' one handle.
+//!
+//! [`Larder`] owns what all caches of a process share: the far side and its two connections, near and
+//! its budget, the flights, the queue of unconfirmed ends. It is cheap to clone and made once.
+//!
+//! Its tasks (a supervisor for each connection, the sender of unconfirmed ends, near's sweep) stop
+//! with [`close`](Larder::close), or with the last clone.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::task::JoinSet;
+
+use crate::entry::Ended;
+use crate::error::{Error, ErrorKind, FarError};
+use crate::invalidation::{Ends, Target};
+use crate::key::{Namespace, Tag};
+use crate::observe::Stats;
+use crate::policy::Policy;
+use crate::strategy::Tiers;
+
+mod builder;
+
+pub use builder::LarderBuilder;
+
+/// The one handle of a process. Cheap to clone.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), larder::Error> {
+/// use larder::{Cache, Larder, Lifetime, MINUTE};
+///
+/// let larder = Larder::builder("shop").open().await?; // no address: embedded, in this process
+/// let prices: Cache<u64, f64> =
+///     larder.cache("prices").lifetime(Lifetime::fresh_for(MINUTE)).shared()?;
+/// let price = prices.get_or_load(&17, || async { Ok::<_, std::io::Error>(9.99) }).await?;
+/// assert_eq!(*price, 9.99);
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Larder {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    app: String,
+    tiers: Tiers,
+    ends: Ends,
+    bound: Duration,
+    caches: Mutex<HashMap<String, Opened>>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.tiers.far.close();
+    }
+}
+
+impl std::fmt::Debug for Larder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Larder").field("app", &self.inner.app).finish_non_exhaustive()
+    }
+}
+
+impl Larder {
+    /// Begins with the app's name: what all its keys in Redis begin with, so that several apps can
+    /// share one server. Of `A-Z a-z 0-9 _ . -`, 1 to 64.
+    pub fn builder(app: impl Into<String>) -> LarderBuilder {
+        LarderBuilder::new(app.into())
+    }
+
+    /// Ends entries, users' parts and tags, all in one trip. Call it after the database commit,
+    /// always: a load that begins between the two would bring the old value back.
+    ///
+    /// # Order
+    /// Once it has returned `Ok`, no call that starts later, in any process, is served from far a
+    /// value whose load began before it. Near copies in other processes follow after about one
+    /// one-way delay, and no later than the bound B: see [`settled`](Self::settled).
+    ///
+    /// It runs to its end when the caller is dropped.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unconfirmed`]: the far side did not confirm it; it is queued and sent again until
+    /// it does, and this process' near does not serve the keys meanwhile.
+    /// [`ErrorKind::Key`]: one of the keys is too long; nothing was ended.
+    pub async fn invalidate<I>(&self, targets: I) -> Result<(), Error>
+    where
+        I: IntoIterator,
+        I::Item: Into<Target>,
+    {
+        let ended = targets.into_iter().map(|target| target.into().0);
+        self.inner.ends.end(ended.collect::<Result<Vec<Ended>, Error>>()?).await
+    }
+
+    /// Ends every entry that carries the tag, in all caches: one command, whatever their number.
+    ///
+    /// # Errors
+    /// As [`invalidate`](Self::invalidate).
+    pub async fn invalidate_tag(&self, tag: impl Into<Tag>) -> Result<(), Error> {
+        self.inner.ends.end(vec![Ended::Tag(tag.into())]).await
+    }
+
+    /// Counted over all caches.
+    pub fn stats(&self) -> Stats {
+        self.inner.tiers.observe.stats()
+    }
+
+    /// Waits until no near copy anywhere can be older than this call: the bound B, and a hundredth
+    /// for clocks that run unevenly.
+    pub async fn settled(&self) {
+        self.inner.tiers.clock.sleep(self.inner.bound.mul_f64(1.01)).await;
+    }
+
+    /// Comes back when every change that was acknowledged anywhere before the call is applied here:
+    /// read your writes across processes. One round trip.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Far`] when the far side did not answer: try again, or wait for
+    /// [`settled`](Self::settled).
+    pub async fn sync(&self) -> Result<(), Error> {
+        let failed = |why| Error::new(ErrorKind::Far, "cannot sync").because(why);
+        let link = self.inner.tiers.far.link().ok_or(FarError::Away);
+        link.map_err(failed)?.sync().await.map_err(failed)
+    }
+
+    /// Is the far side connected now?
+    pub fn is_far_up(&self) -> bool {
+        self.inner.tiers.far.link().is_some()
+    }
+
+    /// Stops. Waits up to `deadline` for invalidations that are not confirmed yet, then ends the
+    /// connections; from then on calls go to the loader, and invalidations fail. Says how many
+    /// invalidations were left unconfirmed.
+    pub async fn close(&self, deadline: Duration) -> usize {
+        let near = &self.inner.tiers.near;
+        let clock = &self.inner.tiers.clock;
+        let until = clock.now().plus(deadline);
+        while near.bypass.len() > 0 && clock.now() < until {
+            clock.sleep(Duration::from_millis(10)).await;
+        }
+        self.inner.tasks.lock().abort_all();
+        self.inner.tiers.far.close();
+        near.bypass.len()
+    }
+
+    pub(crate) fn namespace(&self, cache: &str, schema: u32) -> Result<Namespace, Error> {
+        Namespace::new(&self.inner.app, cache, schema)
+    }
+
+    pub(crate) fn tiers(&self, cache: &str) -> Tiers {
+        let mut tiers = self.inner.tiers.clone();
+        tiers.observe = tiers.observe.of_cache(cache);
+        tiers
+    }
+
+    pub(crate) fn ends(&self) -> &Ends {
+        &self.inner.ends
+    }
+
+    /// Notes what a name was opened as. The same again gives what the first gave, for as long as a
+    /// view of it is alive.
+    pub(crate) fn note<T: Any + Send + Sync>(
+        &self,
+        name: &str,
+        settings: Settings,
+        opened: Arc<T>,
+    ) -> Result<Arc<T>, Error> {
+        let mut caches = self.inner.caches.lock();
+        if let Some(known) = caches.get(name)
+            && let Some(shared) = known.shared.upgrade()
+        {
+            let what = match shared.downcast::<T>() {
+                Ok(shared) if known.settings == settings => return Ok(shared),
+                Ok(_) => "settings",
+                Err(_) => "types",
+            };
+            let text =
+                format!("cache {name} is open with other {what}: open it once, and clone it");
+            return Err(Error::new(ErrorKind::Config, text));
+        }
+        // Weak, since every view holds the handle: a circle would keep both alive for ever.
+        let shared: Weak<T> = Arc::downgrade(&opened);
+        caches.insert(name.to_owned(), Opened { settings, shared });
+        Ok(opened)
+    }
+}
+
+/// What two openings of one name must agree in, beside their types.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Settings {
+    pub(crate) policy: Policy,
+    pub(crate) schema: u32,
+    pub(crate) codec: u8,
+    pub(crate) per_user: bool,
+    /// The type of the closure that knows an entry's tags.
+    pub(crate) tagger: Option<TypeId>,
+}
+
+/// What a name was opened as.
+struct Opened {
+    settings: Settings,
+    shared: Weak<dyn Any + Send + Sync>,
+}

@@ -1,0 +1,258 @@
+//! How the one handle is opened: the one place where its defaults are written down.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use super::{Inner, Larder};
+use crate::clock::{Clock, SECOND};
+use crate::coordination::flight::Flights;
+use crate::coordination::lease::Leases;
+use crate::error::{Error, ErrorKind};
+use crate::far::Far;
+use crate::far::memory::{MemoryFar, Shelf};
+use crate::invalidation::{Ends, coherence};
+use crate::key::Namespace;
+use crate::near::Near;
+use crate::observe::{Observe, Observer};
+use crate::strategy::{Failures, Tiers};
+
+/// How often near gives back the memory of what is past its time.
+const SWEEP: Duration = Duration::from_secs(30);
+
+/// Settles how a [`Larder`] works. Every default is here.
+#[must_use]
+pub struct LarderBuilder {
+    app: String,
+    redis: Option<String>,
+    required: bool,
+    bound: Duration,
+    far_deadline: Duration,
+    invalidate_deadline: Duration,
+    lease_time: Duration,
+    near_bytes_max: u64,
+    memory_bytes_max: usize,
+    observer: Option<Arc<dyn Observer>>,
+    #[cfg(feature = "test-support")]
+    shelf: Option<crate::far::contract::SharedMemory>,
+    #[cfg(feature = "test-support")]
+    clock: Option<Clock>,
+}
+
+impl LarderBuilder {
+    pub(super) fn new(app: String) -> LarderBuilder {
+        LarderBuilder {
+            app,
+            redis: None,
+            required: false,
+            bound: SECOND,
+            far_deadline: Duration::from_millis(50),
+            invalidate_deadline: SECOND,
+            lease_time: 3 * SECOND,
+            near_bytes_max: 64 << 20,
+            memory_bytes_max: 256 << 20,
+            observer: None,
+            #[cfg(feature = "test-support")]
+            shelf: None,
+            #[cfg(feature = "test-support")]
+            clock: None,
+        }
+    }
+
+    /// The far side is Redis, 7.0 or newer: `redis://user:password@host:6379/0`. Without it the far
+    /// side is in this process, and dies with it.
+    ///
+    /// Where nobody listens larder starts all the same, asks loaders, and keeps trying; see
+    /// [`require_far`](Self::require_far).
+    #[cfg(feature = "redis")]
+    pub fn redis(mut self, url: impl Into<String>) -> LarderBuilder {
+        self.redis = Some(url.into());
+        self
+    }
+
+    /// Makes it an error to open while nobody listens.
+    pub fn require_far(mut self) -> LarderBuilder {
+        self.required = true;
+        self
+    }
+
+    /// The bound B: how old a near copy may be when every message is lost. One second; from 100 ms to
+    /// a minute. A heartbeat goes out four times in it, so a short one costs traffic, a long one staleness
+    /// in a network that swallows messages.
+    pub fn bound(mut self, bound: Duration) -> LarderBuilder {
+        self.bound = bound;
+        self
+    }
+
+    /// How long one far call of a read may take before the loader is asked instead. 50 ms; more only
+    /// if your network is slow, since this is what a hanging Redis adds to a read.
+    pub fn far_deadline(mut self, deadline: Duration) -> LarderBuilder {
+        self.far_deadline = deadline;
+        self
+    }
+
+    /// How long an invalidation or a put waits to be confirmed before it is
+    /// [`ErrorKind::Unconfirmed`]. One second.
+    pub fn invalidate_deadline(mut self, deadline: Duration) -> LarderBuilder {
+        self.invalidate_deadline = deadline;
+        self
+    }
+
+    /// How long a lease outlives a loader that died. Three seconds; renewed every third while the
+    /// loader runs. Shorter replaces the dead sooner, and survives shorter pauses of the living.
+    pub fn lease_time(mut self, time: Duration) -> LarderBuilder {
+        self.lease_time = time;
+        self
+    }
+
+    /// What near may weigh: encoded values and about 250 bytes each. 64 MiB.
+    pub fn near_bytes_max(mut self, bytes: u64) -> LarderBuilder {
+        self.near_bytes_max = bytes;
+        self
+    }
+
+    /// What the embedded far side may weigh. 256 MiB. With Redis it is Redis' `maxmemory` that counts.
+    pub fn memory_bytes_max(mut self, bytes: usize) -> LarderBuilder {
+        self.memory_bytes_max = bytes;
+        self
+    }
+
+    /// Hears of everything that happens.
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> LarderBuilder {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// The embedded far side is one that other handles of this process use too, as if each were a
+    /// process of its own.
+    #[cfg(feature = "test-support")]
+    pub fn shared_memory(mut self, memory: &crate::far::contract::SharedMemory) -> LarderBuilder {
+        self.clock = Some(memory.clock().clone());
+        self.shelf = Some(memory.clone());
+        self
+    }
+
+    /// A clock that you own.
+    #[cfg(feature = "test-support")]
+    pub fn clock(mut self, clock: Clock) -> LarderBuilder {
+        self.clock = Some(clock);
+        self
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let milli = Duration::from_millis(1);
+        let within = |name: &str, time: Duration, least: Duration, most: Duration| {
+            if time >= least && time <= most {
+                return Ok(());
+            }
+            let text = format!("{name} is from {least:?} to {most:?}, not {time:?}");
+            Err(Error::new(ErrorKind::Config, text))
+        };
+        within("bound", self.bound, 100 * milli, 60 * SECOND)?;
+        within("far_deadline", self.far_deadline, milli, 60 * SECOND)?;
+        within("invalidate_deadline", self.invalidate_deadline, milli, 60 * SECOND)?;
+        within("lease_time", self.lease_time, 100 * milli, 600 * SECOND)?;
+        if self.near_bytes_max < 1024 || self.memory_bytes_max < 1024 {
+            let text = "near_bytes_max and memory_bytes_max are at least 1024";
+            return Err(Error::new(ErrorKind::Config, text));
+        }
+        if self.required && self.redis.is_none() {
+            let text = "require_far asks for a far side outside this process: give the builder a redis URL";
+            return Err(Error::new(ErrorKind::Config, text));
+        }
+        Namespace::new(&self.app, "any", 1).map(drop)
+    }
+
+    fn make_clock(&self) -> Result<Clock, Error> {
+        #[cfg(feature = "test-support")]
+        if let Some(clock) = &self.clock {
+            return Ok(clock.clone());
+        }
+        Clock::system()
+    }
+
+    /// Connects, and starts.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for what will not pass by itself, with what to do: a wrong URL, password
+    /// or database, a server below 7.0, something that is not Redis; and when called outside a tokio
+    /// runtime. [`ErrorKind::Far`] when nobody listens and [`require_far`](Self::require_far) was said.
+    pub async fn open(self) -> Result<Larder, Error> {
+        self.check()?;
+        let runtime = Handle::try_current().map_err(|_| {
+            Error::new(ErrorKind::Config, "larder must be opened inside a tokio runtime")
+        })?;
+        let clock = self.make_clock()?;
+        let near = Arc::new(Near::new(self.near_bytes_max, &clock));
+        let flights = Flights::new(self.bound, clock.clone(), runtime.clone());
+        let observe = Observe::new(self.observer.clone());
+        let far = self.open_far(&near, &flights, &clock, &observe).await?;
+        let waiting = Arc::new(Notify::new());
+        let leases = Arc::new(Leases::new(self.lease_time, &clock, runtime.clone()));
+        let ends = Ends {
+            near: near.clone(),
+            flights: flights.clone(),
+            far: far.clone(),
+            observe: observe.clone(),
+            clock: clock.clone(),
+            runtime: runtime.clone(),
+            waiting,
+        };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(ends.clone().send_again());
+        tasks.spawn(sweep(Arc::downgrade(&near), clock.clone()));
+        let failures = Arc::new(Failures::default());
+        let tiers = Tiers { near, far, flights, leases, failures, observe, clock, runtime };
+        let (bound, app) = (self.bound, self.app);
+        let (caches, tasks) = (Mutex::default(), Mutex::new(tasks));
+        Ok(Larder { inner: Arc::new(Inner { app, tiers, ends, bound, caches, tasks }) })
+    }
+
+    async fn open_far(
+        &self,
+        near: &Arc<Near>,
+        flights: &Arc<Flights>,
+        clock: &Clock,
+        observe: &Observe,
+    ) -> Result<Arc<dyn Far>, Error> {
+        let changes = coherence::listener(near.clone(), flights.clone());
+        #[cfg(feature = "redis")]
+        if let Some(url) = &self.redis {
+            let settings = crate::far::redis::Settings {
+                url: url.clone(),
+                bound: self.bound,
+                deadline: self.far_deadline,
+                end_deadline: self.invalidate_deadline,
+                required: self.required,
+            };
+            let opening = crate::far::redis::RedisFar::open(
+                settings,
+                &self.app,
+                changes,
+                clock.clone(),
+                observe.clone(),
+            );
+            return Ok(Arc::new(opening.await?));
+        }
+        let _ = observe;
+        #[cfg(feature = "test-support")]
+        if let Some(memory) = &self.shelf {
+            return Ok(Arc::new(MemoryFar::new(memory.shelf().clone(), &self.app, changes)));
+        }
+        let shelf = Shelf::new(self.memory_bytes_max, clock.clone());
+        Ok(Arc::new(MemoryFar::new(shelf, &self.app, changes)))
+    }
+}
+
+/// Slowly: what is past its time is not served anyway.
+async fn sweep(near: std::sync::Weak<Near>, clock: Clock) {
+    loop {
+        clock.sleep(SWEEP).await;
+        let Some(near) = near.upgrade() else { return };
+        near.sweep(clock.now());
+    }
+}

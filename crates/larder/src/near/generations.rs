@@ -1,0 +1,204 @@
+//! The generations this process knows, one cell a tag.
+//!
+//! A cell is tracked like a value: a push on the tag empties it and bumps its version, also when it
+//! is empty, so that a reply that was on its way cannot fill it. A near entry remembers the version
+//! under which its generation was compared; while the version stands, the entry is current, and
+//! finding that out is one atomic load.
+//!
+//! Bounded: when full, cells that nobody holds are forgotten; when none can be, a cell is handed out
+//! that no push reaches and that is therefore never current. Its entries cost a round trip each time.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use foldhash::fast::FixedState;
+use parking_lot::Mutex;
+
+use crate::clock::{Clock, Moment};
+use crate::entry::Generation;
+use crate::key::Tag;
+
+const CELLS_MAX: usize = 1 << 16;
+/// The version of a cell that is in no map: nothing bumps it, so nothing may rest on it.
+const UNTRACKED: u64 = u64::MAX;
+
+struct Cell {
+    version: AtomicU64,
+    /// What was read last, and when; `None` since the last push.
+    known: Mutex<Option<(Generation, Moment)>>,
+}
+
+impl Cell {
+    fn with_version(version: u64) -> Arc<Cell> {
+        Arc::new(Cell { version: AtomicU64::new(version), known: Mutex::new(None) })
+    }
+
+    fn empty(&self) {
+        let mut known = self.known.lock();
+        *known = None;
+        self.version.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// A cell as it was at one moment.
+#[derive(Clone)]
+pub(crate) struct Watched {
+    cell: Arc<Cell>,
+    version: u64,
+}
+
+impl Watched {
+    /// Has nothing happened to the tag since?
+    pub(crate) fn is_current(&self) -> bool {
+        self.version != UNTRACKED && self.cell.version.load(Ordering::Acquire) == self.version
+    }
+
+    /// A reply to a read that was sent after `self` was taken, and what it proves.
+    ///
+    /// A generation that differs from the known one is a change whose push was not for us (our own
+    /// write had ended our tracking): it counts as a push.
+    pub(crate) fn learn(&self, generation: Option<Generation>, now: Moment) {
+        let mut known = self.cell.known.lock();
+        if self.cell.version.load(Ordering::Acquire) != self.version || self.version == UNTRACKED {
+            return;
+        }
+        match (known.as_ref().map(|(known, _)| *known), generation) {
+            (None, None) => {}
+            (None, Some(generation)) => *known = Some((generation, now)),
+            (Some(same), Some(generation)) if same == generation => {}
+            _ => {
+                *known = None;
+                self.cell.version.fetch_add(1, Ordering::AcqRel);
+            }
+        }
+    }
+}
+
+/// All cells of this process.
+pub(crate) struct Generations {
+    /// Held for one look-up, or for one sweep when it is full.
+    cells: Mutex<Cells>,
+}
+
+struct Cells {
+    by_tag: HashMap<Tag, Arc<Cell>, FixedState>,
+    /// Calls until the next sweep may be tried, once one has freed little.
+    rest: usize,
+}
+
+impl Generations {
+    pub(crate) fn new(clock: &Clock) -> Generations {
+        let by_tag = HashMap::with_hasher(clock.hasher());
+        Generations { cells: Mutex::new(Cells { by_tag, rest: 0 }) }
+    }
+
+    /// To be taken before the tag's generation is asked for.
+    pub(crate) fn watch(&self, tag: &Tag) -> Watched {
+        let mut cells = self.cells.lock();
+        if let Some(cell) = cells.by_tag.get(tag) {
+            return Watched { version: cell.version.load(Ordering::Acquire), cell: cell.clone() };
+        }
+        if cells.by_tag.len() >= CELLS_MAX && !cells.make_room() {
+            return Watched { cell: Cell::with_version(UNTRACKED), version: UNTRACKED };
+        }
+        let cell = Cell::with_version(0);
+        cells.by_tag.insert(tag.clone(), cell.clone());
+        Watched { cell, version: 0 }
+    }
+
+    /// The generation that was known before `moment` and has not changed since.
+    pub(crate) fn known_before(&self, tag: &Tag, moment: Moment) -> Option<(Generation, Watched)> {
+        let cells = self.cells.lock();
+        let cell = cells.by_tag.get(tag)?;
+        let known = cell.known.lock();
+        let (generation, at) = (*known)?;
+        let watched = Watched { version: cell.version.load(Ordering::Acquire), cell: cell.clone() };
+        (at < moment).then_some((generation, watched))
+    }
+
+    /// The tag has changed, or is about to.
+    pub(crate) fn empty(&self, tag: &Tag) {
+        if let Some(cell) = self.cells.lock().by_tag.get(tag) {
+            cell.empty();
+        }
+    }
+
+    /// News were lost.
+    pub(crate) fn empty_all(&self) {
+        for cell in self.cells.lock().by_tag.values() {
+            cell.empty();
+        }
+    }
+}
+
+impl Cells {
+    fn make_room(&mut self) -> bool {
+        if self.rest > 0 {
+            self.rest -= 1;
+            return false;
+        }
+        // A cell that only the map holds is watched by no entry and awaited by no reply.
+        self.by_tag.retain(|_, cell| Arc::strong_count(cell) > 1);
+        let freed = CELLS_MAX.saturating_sub(self.by_tag.len());
+        if freed < CELLS_MAX / 8 {
+            self.rest = CELLS_MAX / 8;
+        }
+        freed > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SECOND;
+
+    fn scene() -> (Generations, Tag, Moment) {
+        {
+            let clock = Clock::system().unwrap();
+            (Generations::new(&clock), Tag::new("list"), clock.now())
+        }
+    }
+
+    #[test]
+    fn a_push_empties_a_cell_and_refuses_the_reply_that_was_on_its_way() {
+        let (cells, tag, now) = scene();
+        let asked = cells.watch(&tag);
+        cells.empty(&tag); // the push overtakes the reply, and the cell was empty already
+        asked.learn(Some([1; 16]), now);
+        assert!(!asked.is_current());
+        assert!(cells.known_before(&tag, now.plus(SECOND)).is_none());
+    }
+
+    #[test]
+    fn a_generation_read_after_the_load_began_is_not_known_before_it() {
+        let (cells, tag, now) = scene();
+        cells.watch(&tag).learn(Some([1; 16]), now.plus(SECOND));
+        assert!(cells.known_before(&tag, now).is_none());
+        assert!(cells.known_before(&tag, now.plus(2 * SECOND)).is_some());
+    }
+
+    #[test]
+    fn another_generation_than_the_known_one_counts_as_a_push() {
+        let (cells, tag, now) = scene();
+        let entry = cells.watch(&tag);
+        entry.learn(Some([1; 16]), now);
+        assert!(entry.is_current());
+        cells.watch(&tag).learn(Some([2; 16]), now);
+        assert!(!entry.is_current());
+    }
+
+    #[test]
+    fn a_full_map_forgets_what_nobody_holds_and_never_what_somebody_does() {
+        let (cells, tag, now) = scene();
+        let entry = cells.watch(&tag);
+        entry.learn(Some([1; 16]), now);
+        for i in 0..CELLS_MAX + 10 {
+            cells.watch(&Tag::new(format!("t{i}")));
+        }
+        assert!(cells.cells.lock().by_tag.len() <= CELLS_MAX);
+        assert!(entry.is_current());
+        cells.empty(&tag);
+        assert!(!entry.is_current(), "a push must still reach the cell");
+    }
+}

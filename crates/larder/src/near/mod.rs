@@ -1,0 +1,170 @@
+//! What this process holds.
+//!
+//! Entries are kept as values: a hit decodes and copies nothing. An entry is served only while three
+//! things hold: it is fresh by its own lifetime, the connection that answered it is covered by a
+//! heartbeat ([`Pulse`]), and the generation of each of its tags is the one that was last read
+//! ([`Generations`]).
+//!
+//! Two things that happen at once: an insert goes through only if no change has touched the key's
+//! stripe since before the value was asked for ([`Epoch`]); the check and the insert are one step
+//! under the stripe's lock, as are a change's bump and its removal. So whichever comes second wins,
+//! and a value that was overtaken never gets in.
+//!
+//! Near never awaits, and never asks the network: it says that a tag must be read anew
+//! ([`Looked::Recheck`]) and leaves that to the read path.
+
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use quick_cache::sync::Cache as Engine;
+use quick_cache::{OptionsBuilder, Weighter, sync::DefaultLifecycle};
+
+use crate::clock::{Clock, Moment};
+use crate::entry::Held;
+use crate::key::{Key, Tag};
+use crate::pulse::Pulse;
+
+mod absent;
+mod bypass;
+mod coherence;
+mod generations;
+
+pub(crate) use bypass::Bypass;
+pub(crate) use coherence::Epoch;
+pub(crate) use generations::{Generations, Watched};
+
+use absent::Absent;
+use coherence::Stripes;
+
+/// An entry in this process, with what it rests on.
+pub(crate) struct Kept {
+    pub(crate) held: Arc<Held>,
+    /// Of the connection that answered it.
+    pub(crate) pulse: Arc<Pulse>,
+    /// Its tags' generations, each as it was when compared; in the order of `held.tags`.
+    pub(crate) watched: Box<[Watched]>,
+}
+
+/// What near has to say.
+pub(crate) enum Looked {
+    /// Serve it.
+    Fresh(Arc<Held>),
+    /// Serve it if its tags, read anew, are still of the same generation.
+    Recheck(Arc<Held>),
+    /// It is past its time: far will have it no longer either.
+    Expired,
+    /// Not here.
+    Nothing,
+}
+
+#[derive(Clone)]
+struct ByWeight;
+
+/// Bytes of bookkeeping that come with each entry.
+const OVERHEAD: u64 = 200;
+
+impl Weighter<Key, Arc<Kept>> for ByWeight {
+    fn weight(&self, key: &Key, kept: &Arc<Kept>) -> u64 {
+        OVERHEAD + key.v().len() as u64 + kept.held.weight + 96 * kept.watched.len() as u64
+    }
+}
+
+/// The in-process store, bounded by weight.
+pub(crate) struct Near {
+    entries: Engine<Key, Arc<Kept>, ByWeight, FixedState>,
+    stripes: Stripes,
+    pub(crate) generations: Generations,
+    pub(crate) bypass: Bypass,
+    pub(crate) absent: Absent,
+}
+
+impl Near {
+    pub(crate) fn new(bytes_max: u64, clock: &Clock) -> Near {
+        let expected = usize::try_from(bytes_max / 512).unwrap_or(usize::MAX).clamp(16, 1 << 20);
+        let entries = match OptionsBuilder::new()
+            .estimated_items_capacity(expected)
+            .weight_capacity(bytes_max)
+            .build()
+        {
+            Ok(options) => {
+                Engine::with_options(options, ByWeight, clock.hasher(), DefaultLifecycle::default())
+            }
+            // Both capacities are given above, which is all that `build` asks for.
+            Err(_) => Engine::with(
+                expected,
+                bytes_max,
+                ByWeight,
+                clock.hasher(),
+                DefaultLifecycle::default(),
+            ),
+        };
+        Near {
+            entries,
+            stripes: Stripes::new(),
+            generations: Generations::new(clock),
+            bypass: Bypass::default(),
+            absent: Absent::default(),
+        }
+    }
+
+    /// Looks without waiting. `tags` are those that this call asks for beyond the cache's own.
+    pub(crate) fn get(&self, name: &[u8], tags: &[Tag], now: Moment) -> Looked {
+        let Some(kept) = self.entries.get(name) else { return Looked::Nothing };
+        if !kept.pulse.covers(now) || self.bypass.covers(name, &kept.held.tags) {
+            return Looked::Nothing;
+        }
+        if !kept.held.is_fresh(now) {
+            return Looked::Expired;
+        }
+        if !tags.iter().all(|tag| kept.held.carries(tag)) {
+            return Looked::Nothing;
+        }
+        if kept.watched.iter().all(Watched::is_current) {
+            return Looked::Fresh(kept.held.clone());
+        }
+        Looked::Recheck(kept.held.clone())
+    }
+
+    /// The state of the key's stripe: to be read before the value is asked for.
+    pub(crate) fn epoch(&self, name: &[u8]) -> Epoch {
+        self.stripes.of(name).epoch()
+    }
+
+    /// Keeps what far answered, unless a change came since `epoch`.
+    pub(crate) fn keep(&self, key: &Key, kept: Kept, epoch: Epoch) -> bool {
+        self.stripes.of(key.v()).if_unchanged(epoch, || {
+            self.entries.insert(key.clone(), Arc::new(kept));
+        })
+    }
+
+    /// Keeps what this process stored itself, unless a change came since `epoch`, which was read
+    /// before the store was sent. A store is a change to everyone who asked before it.
+    pub(crate) fn keep_own(&self, key: &Key, kept: Kept, epoch: Epoch) -> bool {
+        self.stripes.of(key.v()).if_unchanged_then_bump(epoch, || {
+            self.entries.insert(key.clone(), Arc::new(kept));
+        })
+    }
+
+    /// The entry has changed: it goes, and nothing that was asked for before comes in.
+    pub(crate) fn drop_key(&self, name: &[u8]) {
+        self.stripes.of(name).bump(|| {
+            self.entries.remove(name);
+        });
+    }
+
+    /// News were lost: everything goes.
+    pub(crate) fn drop_all(&self) {
+        for stripe in self.stripes.all() {
+            stripe.bump(|| {});
+        }
+        self.generations.empty_all();
+        // Cleared after the bumps: what was inserted before its stripe's bump is cleared here, and
+        // after it nothing that was asked for earlier comes in.
+        self.entries.clear();
+    }
+
+    /// Gives back the memory of what is past its time.
+    pub(crate) fn sweep(&self, now: Moment) {
+        self.entries.retain(|_, kept| kept.pulse.is_alive() && kept.held.is_fresh(now));
+    }
+}

@@ -1,0 +1,187 @@
+//! What happened, told once, where it happened.
+//!
+//! Everyone tells [`Observe`]; it asks no one. It counts for [`Stats`], and hands each [`Event`] to
+//! the [`Observer`], when there is one. An observer is called where the thing happens, on the hot
+//! path too: it must be quick and must not block.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+mod stats;
+
+pub(crate) use stats::Counters;
+pub use stats::Stats;
+
+/// One thing that happened. `cache` is the name the cache was opened under.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Event<'a> {
+    /// Served from this process.
+    HitNear {
+        /// Which cache.
+        cache: &'a str,
+    },
+    /// Served from the shared side.
+    HitFar {
+        /// Which cache.
+        cache: &'a str,
+    },
+    /// Neither side had it.
+    Miss {
+        /// Which cache.
+        cache: &'a str,
+    },
+    /// The loader was asked, and answered or failed.
+    Load {
+        /// Which cache.
+        cache: &'a str,
+        /// How long it took.
+        took: Duration,
+        /// Whether it gave a value.
+        ok: bool,
+    },
+    /// Another process is loading: this one waits for its answer.
+    Wait {
+        /// Which cache.
+        cache: &'a str,
+    },
+    /// A wait is over.
+    Woken {
+        /// Which cache.
+        cache: &'a str,
+        /// What ended it.
+        by: WokenBy,
+    },
+    /// A load was overtaken by an invalidation, or outlived its lease: its value was not stored.
+    StoreRefused {
+        /// Which cache.
+        cache: &'a str,
+    },
+    /// A value past its fresh time was served.
+    StaleServed {
+        /// Which cache.
+        cache: &'a str,
+    },
+    /// A value was handed out and not stored.
+    NotStored {
+        /// Which cache.
+        cache: &'a str,
+        /// Why.
+        why: NotStored,
+    },
+    /// Bytes under one of our keys could not be read, or were not ours: a miss.
+    Unreadable {
+        /// Which cache.
+        cache: &'a str,
+        /// What was wrong with them.
+        why: &'a str,
+    },
+    /// The shared side could not be asked: the loader was.
+    FarSkipped {
+        /// Which cache.
+        cache: &'a str,
+        /// What stood in the way.
+        why: &'a str,
+    },
+    /// A connection to the shared side is in use.
+    Connected {
+        /// Whether there was one before.
+        again: bool,
+    },
+    /// The connection to the shared side is gone; near is empty until there is another.
+    Disconnected {
+        /// What was seen.
+        why: &'a str,
+    },
+    /// An invalidation was not confirmed: it is queued, and near is bypassed for it.
+    Unconfirmed {
+        /// How many are waiting now.
+        waiting: usize,
+    },
+    /// Queued invalidations were confirmed.
+    Confirmed {
+        /// How many are still waiting.
+        waiting: usize,
+    },
+    /// A heartbeat was answered: changes made before it are applied here.
+    Lag {
+        /// How long the answer took.
+        took: Duration,
+    },
+}
+
+/// What ended a wait for another process' load.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WokenBy {
+    /// Redis told us.
+    Push,
+    /// The lease ran out: its holder is gone, or slow.
+    Timer,
+}
+
+/// Why a value was handed out and not stored.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotStored {
+    /// Longer than `value_bytes_max`.
+    TooLarge,
+    /// It carries a tag this process had not seen before the load; the next load is stored.
+    NewTag,
+    /// It could not be turned into bytes.
+    Encode,
+    /// The loader gave it a lifetime that cannot be meant.
+    Lifetime,
+    /// The shared side did not answer.
+    Far,
+}
+
+/// Hears of every [`Event`].
+pub trait Observer: Send + Sync + 'static {
+    /// Called where it happens: be quick, never block.
+    fn event(&self, event: &Event<'_>);
+}
+
+/// Where everyone tells: counters first, then the observer.
+#[derive(Clone)]
+pub(crate) struct Observe {
+    cache: Arc<str>,
+    all: Arc<Counters>,
+    own: Arc<Counters>,
+    observer: Option<Arc<dyn Observer>>,
+}
+
+impl Observe {
+    pub(crate) fn new(observer: Option<Arc<dyn Observer>>) -> Observe {
+        let all = Arc::new(Counters::default());
+        Observe { cache: Arc::from(""), own: all.clone(), all, observer }
+    }
+
+    /// The same ear, for one cache: counted for it and for the whole.
+    pub(crate) fn of_cache(&self, cache: &str) -> Observe {
+        Observe {
+            cache: Arc::from(cache),
+            all: self.all.clone(),
+            own: Arc::new(Counters::default()),
+            observer: self.observer.clone(),
+        }
+    }
+
+    pub(crate) fn cache(&self) -> &str {
+        &self.cache
+    }
+
+    pub(crate) fn tell(&self, event: Event<'_>) {
+        self.own.count(&event);
+        if !Arc::ptr_eq(&self.own, &self.all) {
+            self.all.count(&event);
+        }
+        if let Some(observer) = &self.observer {
+            observer.event(&event);
+        }
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.own.snapshot()
+    }
+}

@@ -1,0 +1,106 @@
+//! The counters, and the snapshot that people and tests read.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::Event;
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// How often each thing happened since the process began.
+        #[non_exhaustive]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+        pub struct Stats {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        #[derive(Default)]
+        pub(crate) struct Counters {
+            $($name: AtomicU64,)*
+        }
+
+        impl Counters {
+            pub(crate) fn snapshot(&self) -> Stats {
+                Stats { $($name: self.$name.load(Ordering::Relaxed),)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Served from this process.
+    hits_near,
+    /// Served from the shared side.
+    hits_far,
+    /// Neither side had it.
+    misses,
+    /// Loaders asked.
+    loads,
+    /// Loaders that failed, panicked or were too slow.
+    loads_failed,
+    /// Waits for a load of another process.
+    waits,
+    /// Waits ended by a push.
+    woken_by_push,
+    /// Waits ended by the end of a lease.
+    woken_by_timer,
+    /// Stores refused because an invalidation or another load came between.
+    stores_refused,
+    /// Values past their fresh time that were served.
+    stale_served,
+    /// Values handed out and not stored: too large, a new tag, no encoding, no far side.
+    not_stored,
+    /// Entries whose bytes could not be read.
+    unreadable,
+    /// Calls for which the shared side could not be asked.
+    far_skipped,
+    /// Connections made, the first not counted.
+    reconnects,
+    /// Connections lost.
+    disconnects,
+    /// Invalidations that were not confirmed at once.
+    unconfirmed,
+    /// Invalidations that wait for confirmation now.
+    unconfirmed_waiting,
+    /// What the last heartbeat took, in microseconds.
+    lag_us,
+}
+
+impl Counters {
+    pub(crate) fn count(&self, event: &Event<'_>) {
+        use super::WokenBy;
+        let add = |counter: &AtomicU64| {
+            counter.fetch_add(1, Ordering::Relaxed);
+        };
+        let set = |counter: &AtomicU64, to: usize| counter.store(to as u64, Ordering::Relaxed);
+        match event {
+            Event::HitNear { .. } => add(&self.hits_near),
+            Event::HitFar { .. } => add(&self.hits_far),
+            Event::Miss { .. } => add(&self.misses),
+            Event::Load { ok, .. } => {
+                add(&self.loads);
+                if !ok {
+                    add(&self.loads_failed);
+                }
+            }
+            Event::Wait { .. } => add(&self.waits),
+            Event::Woken { by: WokenBy::Push, .. } => add(&self.woken_by_push),
+            Event::Woken { by: WokenBy::Timer, .. } => add(&self.woken_by_timer),
+            Event::StoreRefused { .. } => add(&self.stores_refused),
+            Event::StaleServed { .. } => add(&self.stale_served),
+            Event::NotStored { .. } => add(&self.not_stored),
+            Event::Unreadable { .. } => add(&self.unreadable),
+            Event::FarSkipped { .. } => add(&self.far_skipped),
+            Event::Connected { again: true } => add(&self.reconnects),
+            Event::Connected { again: false } => {}
+            Event::Disconnected { .. } => add(&self.disconnects),
+            Event::Unconfirmed { waiting } => {
+                add(&self.unconfirmed);
+                set(&self.unconfirmed_waiting, *waiting);
+            }
+            Event::Confirmed { waiting } => set(&self.unconfirmed_waiting, *waiting),
+            Event::Lag { took } => {
+                set(&self.lag_us, took.as_micros().min(u64::MAX.into()) as usize)
+            }
+        }
+    }
+}

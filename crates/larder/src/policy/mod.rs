@@ -1,0 +1,54 @@
+//! All that may vary from cache to cache, as one plain value.
+
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind};
+
+pub(crate) mod lifetime;
+
+pub use lifetime::Lifetime;
+
+/// How one cache behaves. Two views of one name must agree in all of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Policy {
+    pub(crate) lifetime: Lifetime,
+    /// How long a failed load keeps others from trying; zero: not at all.
+    pub(crate) backoff: Duration,
+    /// A load that takes longer is stopped.
+    pub(crate) max_load: Duration,
+    /// A value that is longer as bytes is handed out, and not stored.
+    pub(crate) value_bytes_max: usize,
+    /// A key that is longer as bytes is refused.
+    pub(crate) key_bytes_max: usize,
+}
+
+/// The most a value may take in an envelope: what Redis takes in one string.
+const VALUE_BYTES_MOST: usize = 512 * 1024 * 1024 - 64 * 1024;
+/// The most a key may take, so that the names around it always fit.
+const KEY_BYTES_MOST: usize = 32 * 1024;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Policy {
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.lifetime.check()?;
+        if self.backoff > Duration::from_secs(60 * 60) {
+            return refuse(format!("backoff is at most an hour, not {:?}", self.backoff));
+        }
+        if self.max_load < Duration::from_millis(1) || self.max_load > DAY {
+            return refuse(format!("max_load is from 1 ms to a day, not {:?}", self.max_load));
+        }
+        if self.value_bytes_max == 0 || self.value_bytes_max > VALUE_BYTES_MOST {
+            let max = self.value_bytes_max;
+            return refuse(format!("value_bytes_max is from 1 to {VALUE_BYTES_MOST}, not {max}"));
+        }
+        if self.key_bytes_max == 0 || self.key_bytes_max > KEY_BYTES_MOST {
+            let max = self.key_bytes_max;
+            return refuse(format!("key_bytes_max is from 1 to {KEY_BYTES_MOST}, not {max}"));
+        }
+        Ok(())
+    }
+}
+
+fn refuse(text: String) -> Result<(), Error> {
+    Err(Error::new(ErrorKind::Config, text))
+}

@@ -1,0 +1,313 @@
+//! One connection kept alive.
+//!
+//! A task of its own dials, watches, and dials again: the first try at once, then with growing,
+//! jittered pauses of at most two seconds, for as long as the process lives. A heartbeat (`TIME`)
+//! goes out four times in each bound B; one that is not answered within B ends the connection for
+//! good, since a late answer would prove what is no longer so.
+//!
+//! Pushes are applied by the connection's own driver, inline and in wire order, before any later
+//! reply is seen: they pass through no channel and no task. Nothing is lost with the task but the
+//! connection; callers then find none, and ask the loader.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{Pipeline, PushInfo, PushKind, RedisError, ServerErrorKind, Value, pipe};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+use super::connect::{Address, Dialled, NoConnection, Role, all, dial, server_ms};
+use super::script::Script;
+use crate::clock::{Clock, Moment};
+use crate::error::FarError;
+use crate::observe::{Event, Observe};
+use crate::pulse::Pulse;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// What the server pushed.
+pub(crate) enum Pushed<'a> {
+    /// A key that we had read was changed.
+    Key(&'a [u8]),
+    /// News may have been lost.
+    Gap,
+}
+
+/// What every connection of one process shares.
+#[derive(Clone)]
+pub(crate) struct Terms {
+    pub(crate) address: Address,
+    pub(crate) scripts: &'static [&'static Script],
+    /// The bound B.
+    pub(crate) bound: Duration,
+    /// How long one call may take.
+    pub(crate) deadline: Duration,
+    pub(crate) clock: Clock,
+    pub(crate) observe: Observe,
+    pub(crate) pushed: Arc<dyn Fn(Pushed<'_>) + Send + Sync>,
+}
+
+/// One connection, from its first heartbeat to its end.
+pub(crate) struct Line {
+    connection: MultiplexedConnection,
+    pub(crate) pulse: Arc<Pulse>,
+    tracks: bool,
+    /// The server's clock less ours, in milliseconds.
+    ahead_ms: AtomicI64,
+    lost: Arc<Notify>,
+    terms: Terms,
+}
+
+impl Line {
+    /// All answers, a refusal among them, within `deadline`. What the server has forgotten of our
+    /// scripts it is told again, once.
+    pub(crate) async fn ask(
+        &self,
+        pipeline: &Pipeline,
+        deadline: Duration,
+    ) -> Result<Vec<Value>, FarError> {
+        let asking = async {
+            let mut connection = self.connection.clone();
+            let answers = all(&mut connection, pipeline).await?;
+            if !answers.iter().any(is_no_script) {
+                return Ok(answers);
+            }
+            let mut again = pipe();
+            for script in self.terms.scripts {
+                again.add_command(script.load());
+            }
+            all(&mut connection, &again).await?;
+            all(&mut connection, pipeline).await
+        };
+        match self.terms.clock.within(deadline, asking).await {
+            Some(Ok(answers)) => Ok(answers),
+            Some(Err(why)) => Err(self.broken(&why)),
+            None => Err(FarError::Slow),
+        }
+    }
+
+    fn broken(&self, why: &RedisError) -> FarError {
+        if why.is_io_error() || why.is_unrecoverable_error() {
+            return FarError::Broken(why.to_string());
+        }
+        FarError::Refused(why.to_string())
+    }
+
+    pub(crate) fn deadline(&self) -> Duration {
+        self.terms.deadline
+    }
+
+    /// The server's clock, as estimated by the last heartbeat.
+    pub(crate) fn server_now_ms(&self) -> u64 {
+        let here = ms(self.terms.clock.now());
+        here.saturating_add_signed(self.ahead_ms.load(Ordering::Relaxed))
+    }
+
+    /// A heartbeat was answered: all changes before `sent` are applied.
+    fn beat(&self, sent: Moment, server_ms: u64) {
+        let now = self.terms.clock.now();
+        let took = now.since(sent);
+        let middle = ms(sent.plus(took / 2));
+        let ahead = i64::try_from(i128::from(server_ms) - i128::from(middle)).unwrap_or(0);
+        self.ahead_ms.store(ahead, Ordering::Relaxed);
+        if self.tracks {
+            self.pulse.proven_until(sent.plus(self.terms.bound));
+        }
+    }
+
+    /// Beats until the connection is lost or an answer is overdue; says which.
+    async fn live(&self, first: Moment, role: Role) -> String {
+        let terms = &self.terms;
+        let mut last = first;
+        loop {
+            let due = last.plus(terms.bound / 4).since(terms.clock.now());
+            tokio::select! {
+                biased;
+                () = self.lost.notified() => return "connection closed".to_owned(),
+                () = terms.clock.sleep(due) => {}
+            }
+            let sent = terms.clock.now();
+            let patience = last.plus(terms.bound).since(sent).max(terms.bound / 4);
+            let mut time = pipe();
+            time.cmd("TIME");
+            let answer = tokio::select! {
+                biased;
+                () = self.lost.notified() => return "connection closed".to_owned(),
+                answer = self.ask(&time, patience) => answer,
+            };
+            match answer.map(|answers| answers.first().and_then(server_ms)) {
+                Ok(Some(server_ms)) => {
+                    self.beat(sent, server_ms);
+                    if role == Role::Tracked {
+                        terms.observe.tell(Event::Lag { took: terms.clock.now().since(sent) });
+                    }
+                    last = sent;
+                }
+                Ok(None) => return "a heartbeat was refused".to_owned(),
+                Err(why) => return format!("a heartbeat failed: {why}"),
+            }
+        }
+    }
+}
+
+fn ms(moment: Moment) -> u64 {
+    moment.to_bits() / 1_000_000
+}
+
+fn is_no_script(answer: &Value) -> bool {
+    matches!(answer, Value::ServerError(why) if why.kind() == Some(ServerErrorKind::NoScript))
+}
+
+/// Keeps one connection of a role alive.
+pub(crate) struct Supervisor {
+    current: Mutex<Option<Arc<Line>>>,
+    up: watch::Sender<bool>,
+    role: Role,
+    terms: Terms,
+    /// Connections made so far.
+    made: AtomicUsize,
+}
+
+impl Supervisor {
+    pub(crate) fn new(role: Role, terms: Terms) -> Arc<Supervisor> {
+        let up = watch::Sender::new(false);
+        let made = AtomicUsize::new(0);
+        Arc::new(Supervisor { current: Mutex::default(), up, role, terms, made })
+    }
+
+    /// The connection in use.
+    pub(crate) fn line(&self) -> Option<Arc<Line>> {
+        self.current.lock().clone()
+    }
+
+    /// Ends once there is a connection.
+    pub(crate) async fn is_up(&self) {
+        let mut up = self.up.subscribe();
+        // The sender lives as long as `self`, so this ends only when the wish is met.
+        let _ = up.wait_for(|up| *up).await;
+    }
+
+    /// One try, with its answer.
+    pub(crate) async fn connect(&self) -> Result<Arc<Line>, NoConnection> {
+        let pulse = Arc::new(Pulse::new());
+        let lost = Arc::new(Notify::new());
+        let heard = {
+            let (pulse, lost) = (pulse.clone(), lost.clone());
+            let (pushed, role) = (self.terms.pushed.clone(), self.role);
+            move |push: PushInfo| hear(&push, role, &pulse, &lost, &*pushed)
+        };
+        let terms = &self.terms;
+        let Dialled { connection, sent, server_ms, tracks } =
+            dial(&terms.address, self.role, terms.scripts, &terms.clock, heard).await?;
+        if self.role == Role::Tracked && !tracks {
+            tracing::warn!(
+                redis = %terms.address,
+                "the server refuses CLIENT TRACKING: nothing is served from near; grant +client|tracking"
+            );
+        }
+        let ahead_ms = AtomicI64::new(0);
+        let terms = terms.clone();
+        let line = Arc::new(Line { connection, pulse, tracks, ahead_ms, lost, terms });
+        line.beat(sent, server_ms);
+        Ok(line)
+    }
+
+    /// Runs until the process stops it. `first` is what the first try gave.
+    pub(crate) async fn run(self: Arc<Self>, first: Option<Arc<Line>>) {
+        let mut line = first;
+        loop {
+            let alive = match line.take() {
+                Some(line) => line,
+                None => self.dial_until_made().await,
+            };
+            let began = self.terms.clock.now();
+            self.resume(&alive);
+            let why = alive.live(began, self.role).await;
+            self.give_up(&alive, &why);
+        }
+    }
+
+    async fn dial_until_made(&self) -> Arc<Line> {
+        let mut pause = FIRST_PAUSE;
+        let mut told = String::new();
+        loop {
+            let why = match self.connect().await {
+                Ok(line) => return line,
+                Err(NoConnection::Away(why)) => why,
+                Err(NoConnection::Wrong(why)) => why.to_string(),
+            };
+            if why != told {
+                tracing::warn!(%why, "cannot connect to redis; trying on");
+                told = why;
+            }
+            let half = pause / 2;
+            self.terms.clock.sleep(half + self.terms.clock.up_to(half)).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// For good: nothing is asked any more.
+    pub(crate) fn shut(&self) {
+        if let Some(line) = self.current.lock().take() {
+            line.pulse.end();
+        }
+    }
+
+    fn resume(&self, line: &Arc<Line>) {
+        let again = self.made.fetch_add(1, Ordering::Relaxed) > 0;
+        if self.role == Role::Tracked {
+            (self.terms.pushed)(Pushed::Gap);
+            self.terms.observe.tell(Event::Connected { again });
+            tracing::info!(redis = %self.terms.address, again, "connected");
+        }
+        *self.current.lock() = Some(line.clone());
+        self.up.send_replace(true);
+    }
+
+    fn give_up(&self, line: &Line, why: &str) {
+        line.pulse.end();
+        *self.current.lock() = None;
+        self.up.send_replace(false);
+        if self.role == Role::Tracked {
+            (self.terms.pushed)(Pushed::Gap);
+            self.terms.observe.tell(Event::Disconnected { why });
+            tracing::warn!(redis = %self.terms.address, why, "disconnected; reads go to the loader");
+        }
+    }
+}
+
+/// Called by the connection's driver, in wire order.
+fn hear(
+    push: &PushInfo,
+    role: Role,
+    pulse: &Pulse,
+    lost: &Notify,
+    pushed: &(dyn Fn(Pushed<'_>) + Send + Sync),
+) {
+    match push.kind {
+        PushKind::Invalidate if role == Role::Tracked => match push.data.first() {
+            Some(Value::Array(keys)) => {
+                for key in keys {
+                    match key {
+                        Value::BulkString(key) => pushed(Pushed::Key(key)),
+                        Value::SimpleString(key) => pushed(Pushed::Key(key.as_bytes())),
+                        _ => pushed(Pushed::Gap),
+                    }
+                }
+            }
+            // Null: everything was flushed. Anything else we cannot read: as bad.
+            _ => pushed(Pushed::Gap),
+        },
+        PushKind::Disconnection => {
+            pulse.end();
+            if role == Role::Tracked {
+                pushed(Pushed::Gap);
+            }
+            lost.notify_one();
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,172 @@
+//! The same road for those who load themselves: cache-aside, fenced.
+
+use std::sync::Arc;
+
+use super::read_through::{Decision, Seen};
+use super::{Answer, Call, Owned, Tags, Tiers};
+use crate::clock::Moment;
+use crate::coordination::lease::Lease;
+use crate::entry::{Held, Origin, Value};
+use crate::error::Error;
+use crate::far::Found;
+use crate::key::Key;
+use crate::near::Looked;
+use crate::observe::Event;
+use crate::source::Loaded;
+
+/// What asking for a lease gave.
+pub(crate) enum Leased {
+    Found(Answer),
+    /// Load, then store under it.
+    Held(Box<HandLease>),
+}
+
+/// The right to store one value, or the news that nothing can be stored now.
+pub(crate) struct HandLease {
+    tiers: Tiers,
+    call: Call,
+    began: Moment,
+    right: Option<(Lease, Option<Tags>, Owned<()>)>,
+}
+
+impl Tiers {
+    /// Near, then far; never the source.
+    pub(crate) async fn get(&self, call: &Call) -> Option<Answer> {
+        if let Some(held) = self.near_hit(call.key.v(), &call.tags, call.takes_none) {
+            return Some((held, Origin::Near));
+        }
+        let why = match self.far.link() {
+            None => crate::error::FarError::Away,
+            Some(link) => match self.get_far(call, &link).await {
+                Ok(Seen::Alive(held)) => return Some((held, Origin::Far)),
+                Ok(Seen::Rejected(_)) => {
+                    self.observe.tell(Event::Miss { cache: self.observe.cache() });
+                    return None;
+                }
+                Err(why) => why,
+            },
+        };
+        self.observe.tell(Event::FarSkipped { cache: self.observe.cache(), why: &why.to_string() });
+        None
+    }
+
+    /// Many at once: what is not near is asked for in one round trip.
+    pub(crate) async fn get_many(&self, calls: &[Call]) -> Vec<Option<Answer>> {
+        let mut answers: Vec<Option<Answer>> = Vec::with_capacity(calls.len());
+        let mut missing = Vec::new();
+        for (i, call) in calls.iter().enumerate() {
+            let held = self.near_hit(call.key.v(), &call.tags, call.takes_none);
+            if held.is_none() {
+                missing.push(i);
+            }
+            answers.push(held.map(|held| (held, Origin::Near)));
+        }
+        if missing.is_empty() {
+            return answers;
+        }
+        match self.get_many_far(calls, &missing).await {
+            Ok(found) => {
+                for (i, held) in missing.into_iter().zip(found) {
+                    answers[i] = held.map(|held| (held, Origin::Far));
+                }
+            }
+            Err(why) => {
+                let why = why.to_string();
+                self.observe.tell(Event::FarSkipped { cache: self.observe.cache(), why: &why });
+            }
+        }
+        answers
+    }
+
+    async fn get_many_far(
+        &self,
+        calls: &[Call],
+        missing: &[usize],
+    ) -> Result<Vec<Option<Arc<Held>>>, crate::error::FarError> {
+        let link = self.far.link().ok_or(crate::error::FarError::Away)?;
+        let keys: Vec<Key> = missing.iter().map(|i| calls[*i].key.clone()).collect();
+        let mut tags = Vec::new();
+        for tag in missing.iter().flat_map(|i| calls[*i].tags.iter()) {
+            if !tags.contains(tag) {
+                tags.push(tag.clone());
+            }
+        }
+        let asked: Vec<_> = missing.iter().map(|i| self.asked(&calls[*i])).collect();
+        let watched = self.watch(&tags);
+        let got = link.get(&keys, &tags).await?;
+        self.learn(&watched, &got.generations);
+        let mut answers = Vec::with_capacity(missing.len());
+        for ((i, asked), found) in missing.iter().zip(asked).zip(got.values) {
+            let call = &calls[*i];
+            let at = |tag| tags.iter().position(|other| other == tag);
+            let generations: Vec<_> =
+                call.tags.iter().map(|tag| got.generations[at(tag)?]).collect();
+            let seen = match found {
+                Found::Bytes(bytes) => self.take(call, &link, asked, &bytes, &generations).await?,
+                Found::Foreign | Found::Nothing => Seen::Rejected(None),
+            };
+            answers.push(match seen {
+                Seen::Alive(held) => Some(held),
+                Seen::Rejected(_) => {
+                    self.observe.tell(Event::Miss { cache: self.observe.cache() });
+                    None
+                }
+            });
+        }
+        Ok(answers)
+    }
+
+    /// An entry, or the right to load it; waits while another loads.
+    pub(crate) async fn lease(&self, call: Call) -> Result<Leased, Error> {
+        if let Looked::Fresh(held) = self.near.get(call.key.v(), &call.tags, self.clock.now()) {
+            self.observe.tell(Event::HitNear { cache: self.observe.cache() });
+            return Ok(Leased::Found((held, Origin::Near)));
+        }
+        let watching = self.flights.watch(&call.key);
+        let right = match self.decide(&call, &watching.signal, None).await {
+            Decision::Found(held, origin) => return Ok(Leased::Found((held, origin))),
+            Decision::Failed(error) => return Err(error),
+            Decision::Alone(why) => {
+                self.observe.tell(Event::FarSkipped { cache: self.observe.cache(), why: &why });
+                None
+            }
+            Decision::Lead(lease, states, watched) => {
+                let tags = self.ready(&call, lease.link(), &states, watched).await;
+                let renewal = lease.renewal(self.clock.clone());
+                let (clock, most) = (self.clock.clone(), call.policy.max_load);
+                let renewing = self.runtime.spawn(async move {
+                    // Lost or out of time: the store will be refused, and says so.
+                    let _ = clock.within(most, renewal).await;
+                });
+                Some((lease, tags, Owned(renewing)))
+            }
+        };
+        Ok(Leased::Held(Box::new(HandLease {
+            tiers: self.clone(),
+            began: self.clock.now(),
+            call,
+            right,
+        })))
+    }
+}
+
+impl HandLease {
+    /// True when the value was stored.
+    pub(crate) async fn store(self, loaded: Loaded<Option<Value>>) -> (Arc<Held>, bool) {
+        let HandLease { tiers, call, began, right } = self;
+        let Some((lease, tags, renewing)) = right else {
+            return (Arc::new(tiers.passing(&call, loaded)), false);
+        };
+        // Renewed until the store's answer is there.
+        let (held, overtaken, stored) =
+            match tiers.try_keep(&call, lease, tags, &loaded, began).await {
+                Ok((held, overtaken)) => (held, overtaken, true),
+                Err(why) => {
+                    tiers.not_stored(why);
+                    (Arc::new(tiers.passing(&call, loaded)), false, false)
+                }
+            };
+        drop(renewing);
+        (held, stored && !overtaken)
+    }
+}

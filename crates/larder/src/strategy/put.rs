@@ -1,0 +1,77 @@
+//! Values whose only home is the cache.
+
+use super::{Call, Tiers, Times};
+use crate::entry::{Ended, Value};
+use crate::error::{Error, ErrorKind, FarError};
+use crate::invalidation::Ends;
+use crate::observe::NotStored;
+use crate::source::Loaded;
+
+impl Tiers {
+    /// Keeps a value, ends older loads; the last writer wins, in the order of the far side. Goes on
+    /// to its end when the caller is dropped.
+    pub(crate) async fn put(
+        &self,
+        ends: &Ends,
+        call: Call,
+        loaded: Loaded<Option<Value>>,
+    ) -> Result<(), Error> {
+        loaded.lifetime.unwrap_or(call.policy.lifetime).check()?;
+        let (this, ends) = (self.clone(), ends.clone());
+        let putting = self.runtime.spawn(async move { this.put_all(&ends, call, loaded).await });
+        putting.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the runtime stopped")))
+    }
+
+    async fn put_all(
+        &self,
+        ends: &Ends,
+        call: Call,
+        loaded: Loaded<Option<Value>>,
+    ) -> Result<(), Error> {
+        let failed = |why: FarError| {
+            Error::new(ErrorKind::Far, "cannot put: nothing was changed").at(&call.key).because(why)
+        };
+        let ended = [Ended::Key(call.key.clone())];
+        ends.forget(&ended);
+        let link = self.far.link().ok_or(FarError::Away).map_err(failed)?;
+        // The tags' generations as they are before the value is there.
+        let mut call_tags = call.clone();
+        let more = loaded.tags.iter().filter(|tag| !call.tags.contains(tag)).cloned();
+        call_tags.tags = call.tags.iter().cloned().chain(more).collect();
+        let watched = self.watch(&call_tags.tags);
+        let states = link.tag_states(&call_tags.tags).await.map_err(failed)?;
+        let tags = self.ready(&call_tags, &link, &states, watched).await;
+        let tags = tags.ok_or(FarError::Slow).map_err(failed)?;
+        let lifetime = loaded.lifetime.unwrap_or(call.policy.lifetime);
+        let fresh = lifetime.draw(loaded.value.is_none(), &self.clock);
+        let cost = std::time::Duration::ZERO;
+        let times = Times { fresh, server_now_ms: link.server_now_ms(), cost };
+        let id = self.leases.token();
+        let (envelope, _) =
+            self.envelope(&call, id, &loaded, &tags.tagged, times).map_err(|why| {
+                self.not_stored(why);
+                refused(why, call.policy.value_bytes_max).at(&call.key)
+            })?;
+        let answer = self.far.put(&call.key, &envelope, fresh).await;
+        ends.forget(&ended);
+        match answer {
+            Ok(()) => Ok(()),
+            Err(why @ (FarError::Away | FarError::Refused(_))) => Err(failed(why)),
+            Err(why) => {
+                let text =
+                    "a put was not confirmed by redis: it may have landed, or may land later";
+                Err(Error::new(ErrorKind::Unconfirmed, text).at(&call.key).because(why))
+            }
+        }
+    }
+}
+
+fn refused(why: NotStored, bytes_max: usize) -> Error {
+    let text = match why {
+        NotStored::TooLarge => {
+            format!("a value longer than value_bytes_max ({bytes_max}) was not put")
+        }
+        _ => "a value that cannot be turned into bytes was not put".to_owned(),
+    };
+    Error::new(ErrorKind::Encode, text)
+}
