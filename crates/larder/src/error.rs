@@ -160,6 +160,8 @@ impl StdError for Error {
 pub(crate) enum FarError {
     /// There is no connection: nothing was sent.
     Away,
+    /// The handle was closed: nothing was sent, and nothing will be.
+    Closed,
     /// No answer in time: it may have happened.
     Slow,
     /// The connection broke: it may have happened.
@@ -168,10 +170,21 @@ pub(crate) enum FarError {
     Refused(String),
 }
 
+impl FarError {
+    /// For a call that has no other answer to give.
+    pub(crate) fn kind(&self) -> ErrorKind {
+        match self {
+            FarError::Closed => ErrorKind::Closed,
+            _ => ErrorKind::Far,
+        }
+    }
+}
+
 impl fmt::Display for FarError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FarError::Away => f.write_str("not connected"),
+            FarError::Closed => f.write_str("larder was closed"),
             FarError::Slow => f.write_str("no answer in time"),
             FarError::Broken(why) => write!(f, "connection broken: {why}"),
             FarError::Refused(why) => write!(f, "refused: {why}"),

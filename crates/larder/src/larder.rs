@@ -121,14 +121,13 @@ impl Larder {
     /// [`ErrorKind::Far`] when the far side did not answer: try again, or wait for
     /// [`settled`](Self::settled).
     pub async fn sync(&self) -> Result<(), Error> {
-        let failed = |why| Error::new(ErrorKind::Far, "cannot sync").because(why);
-        let link = self.inner.tiers.far.link().ok_or(FarError::Away);
-        link.map_err(failed)?.sync().await.map_err(failed)
+        let failed = |why: FarError| Error::new(why.kind(), "cannot sync").because(why);
+        self.inner.tiers.far.link().map_err(failed)?.sync().await.map_err(failed)
     }
 
     /// Is the far side connected now?
     pub fn is_far_up(&self) -> bool {
-        self.inner.tiers.far.link().is_some()
+        self.inner.tiers.far.link().is_ok()
     }
 
     /// Stops. Waits up to `deadline` for invalidations that are not confirmed yet, then ends the

@@ -27,7 +27,7 @@ use tokio::sync::watch;
 use crate::clock::{Clock, Moment};
 use crate::entry::{Held, Origin};
 use crate::error::{Error, ErrorKind};
-use crate::key::Key;
+use crate::key::{Key, Tag};
 use crate::pulse::Pulse;
 
 const SHARDS: usize = 64;
@@ -72,6 +72,8 @@ impl Signal {
 /// One load of this process, from its first caller to its last.
 pub(crate) struct Flight {
     pub(crate) signal: Arc<Signal>,
+    /// What its answer will carry: it is no answer for one who asks for more.
+    tags: Arc<[Tag]>,
     landed: watch::Sender<Option<Landing>>,
     cancelled: watch::Sender<bool>,
     /// Read and written under the shard's lock.
@@ -133,7 +135,13 @@ impl Flights {
     }
 
     /// Boards the key's flight, or opens one that `fly` flies. `alone`: not to be joined by others.
-    pub(crate) fn board<F, Flying>(self: &Arc<Self>, key: &Key, alone: bool, fly: F) -> Passenger
+    pub(crate) fn board<F, Flying>(
+        self: &Arc<Self>,
+        key: &Key,
+        tags: &Arc<[Tag]>,
+        alone: bool,
+        fly: F,
+    ) -> Passenger
     where
         F: FnOnce(Arc<Flight>) -> Flying,
         Flying: Future<Output = Landing> + Send + 'static,
@@ -141,7 +149,8 @@ impl Flights {
         let now = self.clock.now();
         let mut shard = self.shard(key.v()).lock();
         let gate = shard.entry(key.clone()).or_default();
-        if let Some(flight) = gate.boarding.as_ref().filter(|_| !alone) {
+        let suits = |flight: &&Arc<Flight>| tags.iter().all(|tag| flight.tags.contains(tag));
+        if let Some(flight) = gate.boarding.as_ref().filter(|_| !alone).filter(suits) {
             let mut doors = flight.doors.lock();
             if self.may_board(&doors, now) {
                 doors.aboard += 1;
@@ -151,6 +160,7 @@ impl Flights {
         }
         let flight = Arc::new(Flight {
             signal: Signal::new(),
+            tags: tags.clone(),
             landed: watch::Sender::new(None),
             cancelled: watch::Sender::new(false),
             doors: Mutex::new(Doors { aboard: 1, asked: now, pulse: None }),

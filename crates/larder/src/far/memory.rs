@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 
 use crate::clock::{Clock, Moment};
 use crate::entry::{Ended, Generation, Token, envelope};
+use crate::error::FarError;
 use crate::key::{Key, Tag};
 use crate::pulse::Pulse;
 
@@ -191,7 +192,7 @@ pub(crate) struct MemoryFar {
 }
 
 struct MemoryLink {
-    closed: std::sync::atomic::AtomicBool,
+    closed: AtomicBool,
     shelf: Arc<Shelf>,
     app: Arc<str>,
     id: usize,
@@ -207,7 +208,7 @@ impl MemoryFar {
             id
         };
         let pulse = Arc::new(Pulse::always());
-        let closed = std::sync::atomic::AtomicBool::new(false);
+        let closed = AtomicBool::new(false);
         MemoryFar { link: Arc::new(MemoryLink { closed, shelf, app: Arc::from(app), id, pulse }) }
     }
 }
@@ -225,8 +226,16 @@ impl MemoryLink {
     }
 
     /// A command on the untracked connection: we hear of its changes like anyone.
-    fn untracked<T>(&self, run: impl FnOnce(&mut Step<'_>) -> T) -> T {
-        self.shelf.step(None, run)
+    fn untracked<'a>(&self, run: impl FnOnce(&mut Step<'_>)) -> Reply<'a, ()> {
+        if let Err(closed) = self.open() {
+            return Box::pin(std::future::ready(Err(closed)));
+        }
+        self.shelf.step(None, run);
+        ready(())
+    }
+
+    fn open(&self) -> Result<(), FarError> {
+        if self.closed.load(Ordering::Acquire) { Err(FarError::Closed) } else { Ok(()) }
     }
 
     fn states_of(&self, step: &Step<'_>, tags: &[Tag]) -> Vec<Option<TagState>> {
@@ -289,6 +298,11 @@ impl Link for MemoryLink {
             };
             Read { claim, tags: self.states_of(step, tags) }
         }))
+    }
+
+    fn discard<'a>(&'a self, key: &'a Key) -> Reply<'a, ()> {
+        self.tracked(|step| step.unlink(key.v()));
+        ready(())
     }
 
     fn generations<'a>(&'a self, tags: &'a [Tag]) -> Reply<'a, Vec<Option<Generation>>> {
@@ -391,11 +405,9 @@ impl Link for MemoryLink {
 }
 
 impl Far for MemoryFar {
-    fn link(&self) -> Option<Arc<dyn Link>> {
-        if self.link.closed.load(Ordering::Acquire) {
-            return None;
-        }
-        Some(self.link.clone())
+    fn link(&self) -> Result<Arc<dyn Link>, FarError> {
+        self.link.open()?;
+        Ok(self.link.clone())
     }
 
     fn end<'a>(&'a self, ended: &'a [Ended]) -> Reply<'a, ()> {
@@ -409,21 +421,14 @@ impl Far for MemoryFar {
                     Ended::Tag(tag) => step.unlink(&tag.redis_name(&self.link.app)),
                 }
             }
-        });
-        ready(())
+        })
     }
 
     fn put<'a>(&'a self, key: &'a Key, envelope: &'a [u8], keep: Duration) -> Reply<'a, ()> {
         self.link.untracked(|step| {
             step.set(key.v(), envelope.to_vec(), keep);
             step.unlink(&key.l());
-        });
-        ready(())
-    }
-
-    fn discard<'a>(&'a self, key: &'a Key) -> Reply<'a, ()> {
-        self.link.untracked(|step| step.unlink(key.v()));
-        ready(())
+        })
     }
 
     fn is_back(&self) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + '_>> {

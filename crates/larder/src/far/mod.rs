@@ -109,6 +109,9 @@ pub(crate) trait Link: Send + Sync {
         tags: &'a [Tag],
     ) -> Reply<'a, Read>;
 
+    /// Removes bytes under a value's name that cannot be read. One round trip.
+    fn discard<'a>(&'a self, key: &'a Key) -> Reply<'a, ()>;
+
     /// Reads generations. One round trip.
     fn generations<'a>(&'a self, tags: &'a [Tag]) -> Reply<'a, Vec<Option<Generation>>>;
 
@@ -117,6 +120,10 @@ pub(crate) trait Link: Send + Sync {
 
     /// Gives each tag that has none the generation drawn for it, to be kept for `keep`, and reads
     /// what it then is. One round trip.
+    ///
+    /// What stands under a tag's name and is no generation is removed, and answered with `None`: try
+    /// again with another generation, never with the same. (Between the two the tag may have been
+    /// made, read and ended.)
     fn create<'a>(
         &'a self,
         tags: &'a [(Tag, Generation)],
@@ -157,8 +164,8 @@ pub(crate) trait Link: Send + Sync {
 
 /// The shared side.
 pub(crate) trait Far: Send + Sync {
-    /// The connection in use, if there is one.
-    fn link(&self) -> Option<Arc<dyn Link>>;
+    /// The connection in use. `Away` when there is none, `Closed` when there will be none.
+    fn link(&self) -> Result<Arc<dyn Link>, FarError>;
 
     /// Ends entries by key (value and lease) and by tag. One round trip for all.
     fn end<'a>(&'a self, ended: &'a [Ended]) -> Reply<'a, ()>;
@@ -166,13 +173,10 @@ pub(crate) trait Far: Send + Sync {
     /// Keeps a value whose only home is the cache, and ends older loads. Sent once.
     fn put<'a>(&'a self, key: &'a Key, envelope: &'a [u8], keep: Duration) -> Reply<'a, ()>;
 
-    /// Removes bytes that could not be read.
-    fn discard<'a>(&'a self, key: &'a Key) -> Reply<'a, ()>;
-
     /// Ends once a connection that was lost is back.
     fn is_back(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 
-    /// Stops all that runs on its own.
+    /// Stops all that runs on its own. From then on every call is answered with `Closed`.
     fn close(&self);
 }
 

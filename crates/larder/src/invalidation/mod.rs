@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use crate::clock::Clock;
 use crate::coordination::flight::Flights;
 use crate::entry::Ended;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, FarError};
 use crate::far::Far;
 use crate::key::Tag;
 use crate::near::Near;
@@ -70,6 +70,11 @@ impl Ends {
             self.forget(&ended);
             return Ok(());
         };
+        if why == FarError::Closed {
+            self.forget(&ended);
+            let text = "an invalidation was not sent: larder was closed";
+            return Err(Error::new(ErrorKind::Closed, text));
+        }
         if !self.near.bypass.add(&ended) {
             self.forget(&ended);
             let text = "an invalidation was not confirmed, and too many wait already: it was not queued, send it again";

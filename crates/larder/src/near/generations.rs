@@ -19,7 +19,6 @@ use crate::clock::{Clock, Moment};
 use crate::entry::Generation;
 use crate::key::Tag;
 
-const CELLS_MAX: usize = 1 << 16;
 /// The version of a cell that is in no map: nothing bumps it, so nothing may rest on it.
 const UNTRACKED: u64 = u64::MAX;
 
@@ -56,15 +55,15 @@ impl Watched {
 
     /// A reply to a read that was sent after `self` was taken, and what it proves.
     ///
-    /// A generation that differs from the known one is a change whose push was not for us (our own
-    /// write had ended our tracking): it counts as a push.
+    /// A generation that differs from the known one, or is missing, is a change whose push may not
+    /// have been for us (our own write had ended our tracking): it counts as a push. Also when nothing
+    /// was known: a reply from before the change may still be on its way to whoever asked beside us.
     pub(crate) fn learn(&self, generation: Option<Generation>, now: Moment) {
         let mut known = self.cell.known.lock();
         if self.cell.version.load(Ordering::Acquire) != self.version || self.version == UNTRACKED {
             return;
         }
         match (known.as_ref().map(|(known, _)| *known), generation) {
-            (None, None) => {}
             (None, Some(generation)) => *known = Some((generation, now)),
             (Some(same), Some(generation)) if same == generation => {}
             _ => {
@@ -79,6 +78,9 @@ impl Watched {
 pub(crate) struct Generations {
     /// Held for one look-up, or for one sweep when it is full.
     cells: Mutex<Cells>,
+    cells_max: usize,
+    /// How often any tag has ended: for those that learn of their tags too late to watch them.
+    ends: AtomicU64,
 }
 
 struct Cells {
@@ -88,9 +90,15 @@ struct Cells {
 }
 
 impl Generations {
-    pub(crate) fn new(clock: &Clock) -> Generations {
+    pub(crate) fn new(cells_max: usize, clock: &Clock) -> Generations {
         let by_tag = HashMap::with_hasher(clock.hasher());
-        Generations { cells: Mutex::new(Cells { by_tag, rest: 0 }) }
+        let cells = Mutex::new(Cells { by_tag, rest: 0 });
+        Generations { cells, cells_max, ends: AtomicU64::new(0) }
+    }
+
+    /// Changes whenever any tag ends.
+    pub(crate) fn ends(&self) -> u64 {
+        self.ends.load(Ordering::Acquire)
     }
 
     /// To be taken before the tag's generation is asked for.
@@ -99,7 +107,7 @@ impl Generations {
         if let Some(cell) = cells.by_tag.get(tag) {
             return Watched { version: cell.version.load(Ordering::Acquire), cell: cell.clone() };
         }
-        if cells.by_tag.len() >= CELLS_MAX && !cells.make_room() {
+        if cells.by_tag.len() >= self.cells_max && !cells.make_room(self.cells_max) {
             return Watched { cell: Cell::with_version(UNTRACKED), version: UNTRACKED };
         }
         let cell = Cell::with_version(0);
@@ -117,8 +125,14 @@ impl Generations {
         (at < moment).then_some((generation, watched))
     }
 
-    /// The tag has changed, or is about to.
+    /// The tag has ended, or is about to.
     pub(crate) fn empty(&self, tag: &Tag) {
+        self.ends.fetch_add(1, Ordering::AcqRel);
+        self.unsettle(tag);
+    }
+
+    /// Nothing may rest on what is known of the tag, until it is read anew.
+    pub(crate) fn unsettle(&self, tag: &Tag) {
         if let Some(cell) = self.cells.lock().by_tag.get(tag) {
             cell.empty();
         }
@@ -126,6 +140,7 @@ impl Generations {
 
     /// News were lost.
     pub(crate) fn empty_all(&self) {
+        self.ends.fetch_add(1, Ordering::AcqRel);
         for cell in self.cells.lock().by_tag.values() {
             cell.empty();
         }
@@ -133,16 +148,16 @@ impl Generations {
 }
 
 impl Cells {
-    fn make_room(&mut self) -> bool {
+    fn make_room(&mut self, cells_max: usize) -> bool {
         if self.rest > 0 {
             self.rest -= 1;
             return false;
         }
         // A cell that only the map holds is watched by no entry and awaited by no reply.
         self.by_tag.retain(|_, cell| Arc::strong_count(cell) > 1);
-        let freed = CELLS_MAX.saturating_sub(self.by_tag.len());
-        if freed < CELLS_MAX / 8 {
-            self.rest = CELLS_MAX / 8;
+        let freed = cells_max.saturating_sub(self.by_tag.len());
+        if freed < cells_max / 8 {
+            self.rest = cells_max / 8;
         }
         freed > 0
     }
@@ -153,11 +168,11 @@ mod tests {
     use super::*;
     use crate::clock::SECOND;
 
+    const CELLS: usize = 100;
+
     fn scene() -> (Generations, Tag, Moment) {
-        {
-            let clock = Clock::system().unwrap();
-            (Generations::new(&clock), Tag::new("list"), clock.now())
-        }
+        let clock = Clock::system().unwrap();
+        (Generations::new(CELLS, &clock), Tag::new("list"), clock.now())
     }
 
     #[test]
@@ -188,15 +203,28 @@ mod tests {
         assert!(!entry.is_current());
     }
 
+    /// Two loads prolong a tag at once, and another process ends it between the two, unheard: our own
+    /// second write had ended our tracking. The second load's reply (there is none) is seen first; the
+    /// first one's, from before the end, must not fill the cell.
+    #[test]
+    fn a_reply_from_before_the_end_cannot_fill_a_cell_that_was_told_of_it() {
+        let (cells, tag, now) = scene();
+        let (first, second) = (cells.watch(&tag), cells.watch(&tag));
+        second.learn(None, now);
+        first.learn(Some([1; 16]), now);
+        assert!(cells.known_before(&tag, now.plus(SECOND)).is_none());
+        assert!(!first.is_current());
+    }
+
     #[test]
     fn a_full_map_forgets_what_nobody_holds_and_never_what_somebody_does() {
         let (cells, tag, now) = scene();
         let entry = cells.watch(&tag);
         entry.learn(Some([1; 16]), now);
-        for i in 0..CELLS_MAX + 10 {
+        for i in 0..CELLS + 10 {
             cells.watch(&Tag::new(format!("t{i}")));
         }
-        assert!(cells.cells.lock().by_tag.len() <= CELLS_MAX);
+        assert!(cells.cells.lock().by_tag.len() <= CELLS);
         assert!(entry.is_current());
         cells.empty(&tag);
         assert!(!entry.is_current(), "a push must still reach the cell");

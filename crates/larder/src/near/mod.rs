@@ -60,6 +60,8 @@ pub(crate) enum Looked {
 #[derive(Clone)]
 struct ByWeight;
 
+/// As many tags as there may be entries, and this many at the least, are watched for changes.
+const CELLS_LEAST: usize = 1 << 16;
 /// Bytes of bookkeeping that come with each entry.
 const OVERHEAD: u64 = 200;
 
@@ -101,7 +103,7 @@ impl Near {
         Near {
             entries,
             stripes: Stripes::new(),
-            generations: Generations::new(clock),
+            generations: Generations::new(expected.max(CELLS_LEAST), clock),
             bypass: Bypass::default(),
             absent: Absent::default(),
         }

@@ -163,7 +163,8 @@ fn is_no_script(answer: &Value) -> bool {
 
 /// Keeps one connection of a role alive.
 pub(crate) struct Supervisor {
-    current: Mutex<Option<Arc<Line>>>,
+    /// `Away` while there is none, `Closed` once there will be none.
+    current: Mutex<Result<Arc<Line>, FarError>>,
     up: watch::Sender<bool>,
     role: Role,
     terms: Terms,
@@ -175,11 +176,12 @@ impl Supervisor {
     pub(crate) fn new(role: Role, terms: Terms) -> Arc<Supervisor> {
         let up = watch::Sender::new(false);
         let made = AtomicUsize::new(0);
-        Arc::new(Supervisor { current: Mutex::default(), up, role, terms, made })
+        let current = Mutex::new(Err(FarError::Away));
+        Arc::new(Supervisor { current, up, role, terms, made })
     }
 
     /// The connection in use.
-    pub(crate) fn line(&self) -> Option<Arc<Line>> {
+    pub(crate) fn line(&self) -> Result<Arc<Line>, FarError> {
         self.current.lock().clone()
     }
 
@@ -215,13 +217,15 @@ impl Supervisor {
         Ok(line)
     }
 
-    /// Runs until the process stops it. `first` is what the first try gave.
-    pub(crate) async fn run(self: Arc<Self>, first: Option<Arc<Line>>) {
-        let mut line = first;
+    /// Runs until the process stops it. `first` is what the first try gave; why it failed has been
+    /// told.
+    pub(crate) async fn run(self: Arc<Self>, first: Result<Arc<Line>, String>) {
+        let mut first = Some(first);
         loop {
-            let alive = match line.take() {
-                Some(line) => line,
-                None => self.dial_until_made().await,
+            let alive = match first.take() {
+                Some(Ok(line)) => line,
+                Some(Err(told)) => self.dial_until_made(told).await,
+                None => self.dial_until_made(String::new()).await,
             };
             let began = self.terms.clock.now();
             self.resume(&alive);
@@ -230,9 +234,9 @@ impl Supervisor {
         }
     }
 
-    async fn dial_until_made(&self) -> Arc<Line> {
+    /// `told`: what people know already, and need not be told again.
+    async fn dial_until_made(&self, mut told: String) -> Arc<Line> {
         let mut pause = FIRST_PAUSE;
-        let mut told = String::new();
         loop {
             let why = match self.connect().await {
                 Ok(line) => return line,
@@ -240,7 +244,11 @@ impl Supervisor {
                 Err(NoConnection::Wrong(why)) => why.to_string(),
             };
             if why != told {
-                tracing::warn!(%why, "cannot connect to redis; trying on");
+                match self.role {
+                    Role::Tracked => tracing::warn!(%why, "cannot connect to redis; trying on"),
+                    // The same server: one voice is enough.
+                    Role::Untracked => tracing::debug!(%why, "cannot connect to redis; trying on"),
+                }
                 told = why;
             }
             let half = pause / 2;
@@ -251,7 +259,8 @@ impl Supervisor {
 
     /// For good: nothing is asked any more.
     pub(crate) fn shut(&self) {
-        if let Some(line) = self.current.lock().take() {
+        let was = std::mem::replace(&mut *self.current.lock(), Err(FarError::Closed));
+        if let Ok(line) = was {
             line.pulse.end();
         }
     }
@@ -263,13 +272,13 @@ impl Supervisor {
             self.terms.observe.tell(Event::Connected { again });
             tracing::info!(redis = %self.terms.address, again, "connected");
         }
-        *self.current.lock() = Some(line.clone());
+        *self.current.lock() = Ok(line.clone());
         self.up.send_replace(true);
     }
 
     fn give_up(&self, line: &Line, why: &str) {
         line.pulse.end();
-        *self.current.lock() = None;
+        *self.current.lock() = Err(FarError::Away);
         self.up.send_replace(false);
         if self.role == Role::Tracked {
             (self.terms.pushed)(Pushed::Gap);

@@ -7,7 +7,7 @@ use super::{Answer, Call, Owned, Tags, Tiers};
 use crate::clock::Moment;
 use crate::coordination::lease::Lease;
 use crate::entry::{Held, Origin, Value};
-use crate::error::Error;
+use crate::error::{Error, FarError};
 use crate::far::Found;
 use crate::key::Key;
 use crate::near::Looked;
@@ -36,9 +36,9 @@ impl Tiers {
             return Some((held, Origin::Near));
         }
         let why = match self.far.link() {
-            None => crate::error::FarError::Away,
-            Some(link) => match self.get_far(call, &link).await {
-                Ok(Seen::Alive(held)) => return Some((held, Origin::Far)),
+            Err(why) => why,
+            Ok(link) => match self.get_far(call, &link).await {
+                Ok(Seen::Alive(held, _)) => return Some((held, Origin::Far)),
                 Ok(Seen::Rejected(_)) => {
                     self.observe.tell(Event::Miss { cache: self.observe.cache() });
                     return None;
@@ -82,8 +82,8 @@ impl Tiers {
         &self,
         calls: &[Call],
         missing: &[usize],
-    ) -> Result<Vec<Option<Arc<Held>>>, crate::error::FarError> {
-        let link = self.far.link().ok_or(crate::error::FarError::Away)?;
+    ) -> Result<Vec<Option<Arc<Held>>>, FarError> {
+        let link = self.far.link()?;
         let keys: Vec<Key> = missing.iter().map(|i| calls[*i].key.clone()).collect();
         let mut tags = Vec::new();
         for tag in missing.iter().flat_map(|i| calls[*i].tags.iter()) {
@@ -106,7 +106,7 @@ impl Tiers {
                 Found::Foreign | Found::Nothing => Seen::Rejected(None),
             };
             answers.push(match seen {
-                Seen::Alive(held) => Some(held),
+                Seen::Alive(held, _) => Some(held),
                 Seen::Rejected(_) => {
                     self.observe.tell(Event::Miss { cache: self.observe.cache() });
                     None
@@ -124,14 +124,15 @@ impl Tiers {
         }
         let watching = self.flights.watch(&call.key);
         let right = match self.decide(&call, &watching.signal, None).await {
-            Decision::Found(held, origin) => return Ok(Leased::Found((held, origin))),
+            Decision::Found(held, origin, _) => return Ok(Leased::Found((held, origin))),
             Decision::Failed(error) => return Err(error),
             Decision::Alone(why) => {
                 self.observe.tell(Event::FarSkipped { cache: self.observe.cache(), why: &why });
                 None
             }
             Decision::Lead(lease, states, watched) => {
-                let tags = self.ready(&call, lease.link(), &states, watched).await;
+                let need = call.need(call.policy.lifetime);
+                let tags = self.ready(&call.tags, need, lease.link(), &states, watched).await;
                 let renewal = lease.renewal(self.clock.clone());
                 let (clock, most) = (self.clock.clone(), call.policy.max_load);
                 let renewing = self.runtime.spawn(async move {

@@ -21,7 +21,7 @@ use crate::far::{Far, Link, TagState};
 use crate::key::{Key, Tag};
 use crate::near::{Near, Watched};
 use crate::observe::{Event, NotStored, Observe};
-use crate::policy::Policy;
+use crate::policy::{Lifetime, Policy};
 use crate::source::{Loaded, Loading};
 
 pub(crate) mod by_hand;
@@ -54,6 +54,11 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// How long a tag must be there for an entry of this lifetime, from before its load.
+    fn need(&self, lifetime: Lifetime) -> Duration {
+        lifetime.longest() + self.policy.max_load
+    }
+
     fn takes(&self, held: &Held) -> bool {
         self.takes_none || held.value.is_some()
     }
@@ -86,6 +91,9 @@ impl Failures {
     }
 }
 
+/// How often a tag is made: again when something else stood under its name, or it ended at once.
+const CREATE_TRIES: usize = 2;
+
 /// A task that ends with its owner.
 struct Owned<T>(JoinHandle<T>);
 
@@ -108,6 +116,20 @@ impl Tags {
     }
 }
 
+/// How the tags stood before a load: whoever boarded it after one of them ended must ask again.
+struct Before {
+    watched: Vec<Watched>,
+    /// For tags that only the load tells of, which nobody watched.
+    ends: u64,
+}
+
+impl Before {
+    fn is_overtaken(&self, near: &Near, learned: &[Tag]) -> bool {
+        let ended = !learned.is_empty() && near.generations.ends() != self.ends;
+        ended || !self.watched.iter().all(Watched::is_current)
+    }
+}
+
 impl Tiers {
     fn watch(&self, tags: &[Tag]) -> Vec<Watched> {
         tags.iter().map(|tag| self.near.generations.watch(tag)).collect()
@@ -120,29 +142,36 @@ impl Tiers {
         }
     }
 
-    /// Makes sure that each tag has a generation, and one that outlives what is about to be stored.
-    /// `None`: far would not.
+    fn before(&self, tags: &[Tag]) -> Before {
+        Before { watched: self.watch(tags), ends: self.near.generations.ends() }
+    }
+
+    /// Makes sure that each tag has a generation, and one that will be there for `need`. `None`: far
+    /// would not.
     async fn ready(
         &self,
-        call: &Call,
+        names: &[Tag],
+        need: Duration,
         link: &Arc<dyn Link>,
         states: &[Option<TagState>],
         mut watched: Vec<Watched>,
     ) -> Option<Tags> {
-        let need = call.policy.lifetime.longest() + call.policy.max_load;
         let mut generations: Vec<Option<Generation>> =
             states.iter().map(|state| state.map(|state| state.generation)).collect();
         let short = |state: &Option<TagState>| state.is_some_and(|state| state.keeps < need);
         let to_prolong: Vec<usize> = at(states, short);
-        let to_create: Vec<usize> = at(states, Option::is_none);
         if !to_prolong.is_empty() {
-            let tags: Vec<Tag> = to_prolong.iter().map(|i| call.tags[*i].clone()).collect();
+            let tags: Vec<Tag> = to_prolong.iter().map(|i| names[*i].clone()).collect();
             self.own_write(&tags, &to_prolong, &mut watched);
             let read = link.prolong(&tags, 2 * need).await.ok()?;
             fill(&mut generations, &to_prolong, read);
         }
-        if !to_create.is_empty() {
-            let tags: Vec<Tag> = to_create.iter().map(|i| call.tags[*i].clone()).collect();
+        for _ in 0..CREATE_TRIES {
+            let to_create: Vec<usize> = at(&generations, Option::is_none);
+            if to_create.is_empty() {
+                break;
+            }
+            let tags: Vec<Tag> = to_create.iter().map(|i| names[*i].clone()).collect();
             self.own_write(&tags, &to_create, &mut watched);
             let drawn: Vec<_> = tags.into_iter().map(|tag| (tag, self.clock.nonce())).collect();
             let read = link.create(&drawn, 2 * need).await.ok()?;
@@ -150,7 +179,7 @@ impl Tiers {
         }
         self.learn(&watched, &generations);
         let generations: Vec<Generation> = generations.into_iter().collect::<Option<_>>()?;
-        let tagged = call.tags.iter().zip(generations);
+        let tagged = names.iter().zip(generations);
         let tagged = tagged.map(|(tag, generation)| Tagged { tag: tag.clone(), generation });
         Some(Tags { tagged: tagged.collect(), watched })
     }
@@ -159,9 +188,26 @@ impl Tiers {
     /// then nothing may rest on the cell.
     fn own_write(&self, tags: &[Tag], at: &[usize], watched: &mut [Watched]) {
         for (tag, at) in tags.iter().zip(at) {
-            self.near.generations.empty(tag);
+            self.near.generations.unsettle(tag);
             watched[*at] = self.near.generations.watch(tag);
         }
+    }
+
+    /// Lengthens the time the tags are kept: the loader gave a longer lifetime than the cache's.
+    async fn prolong(&self, tags: &mut Tags, need: Duration, link: &Arc<dyn Link>) -> Option<()> {
+        let names: Vec<Tag> = tags.tagged.iter().map(|tagged| tagged.tag.clone()).collect();
+        let all: Vec<usize> = (0..names.len()).collect();
+        let mut watched = tags.watched.clone();
+        self.own_write(&names, &all, &mut watched);
+        let read = link.prolong(&names, 2 * need).await.ok()?;
+        self.learn(&watched, &read);
+        for (at, read) in read.iter().enumerate() {
+            // One that ended meanwhile keeps its old watch, which is not current any more.
+            if *read == Some(tags.tagged[at].generation) {
+                tags.watched[at] = watched[at].clone();
+            }
+        }
+        Some(())
     }
 
     /// A tag that only the load told of: usable if its generation was known before the load began.
@@ -179,8 +225,8 @@ impl Tiers {
             tags.watched.push(watched);
             return true;
         }
-        let need = call.policy.lifetime.longest() + call.policy.max_load;
-        self.near.generations.empty(tag);
+        let need = call.need(call.policy.lifetime);
+        self.near.generations.unsettle(tag);
         let watched = self.near.generations.watch(tag);
         if let Ok(read) = link.create(&[(tag.clone(), self.clock.nonce())], 2 * need).await {
             self.learn(&[watched], &read);

@@ -4,6 +4,7 @@ use super::{Call, Tiers, Times};
 use crate::entry::{Ended, Value};
 use crate::error::{Error, ErrorKind, FarError};
 use crate::invalidation::Ends;
+use crate::key::Tag;
 use crate::observe::NotStored;
 use crate::source::Loaded;
 
@@ -29,20 +30,19 @@ impl Tiers {
         loaded: Loaded<Option<Value>>,
     ) -> Result<(), Error> {
         let failed = |why: FarError| {
-            Error::new(ErrorKind::Far, "cannot put: nothing was changed").at(&call.key).because(why)
+            Error::new(why.kind(), "cannot put: nothing was changed").at(&call.key).because(why)
         };
         let ended = [Ended::Key(call.key.clone())];
         ends.forget(&ended);
-        let link = self.far.link().ok_or(FarError::Away).map_err(failed)?;
+        let link = self.far.link().map_err(failed)?;
         // The tags' generations as they are before the value is there.
-        let mut call_tags = call.clone();
         let more = loaded.tags.iter().filter(|tag| !call.tags.contains(tag)).cloned();
-        call_tags.tags = call.tags.iter().cloned().chain(more).collect();
-        let watched = self.watch(&call_tags.tags);
-        let states = link.tag_states(&call_tags.tags).await.map_err(failed)?;
-        let tags = self.ready(&call_tags, &link, &states, watched).await;
-        let tags = tags.ok_or(FarError::Slow).map_err(failed)?;
+        let names: Vec<Tag> = call.tags.iter().cloned().chain(more).collect();
         let lifetime = loaded.lifetime.unwrap_or(call.policy.lifetime);
+        let watched = self.watch(&names);
+        let states = link.tag_states(&names).await.map_err(failed)?;
+        let tags = self.ready(&names, call.need(lifetime), &link, &states, watched).await;
+        let tags = tags.ok_or(FarError::Slow).map_err(failed)?;
         let fresh = lifetime.draw(loaded.value.is_none(), &self.clock);
         let cost = std::time::Duration::ZERO;
         let times = Times { fresh, server_now_ms: link.server_now_ms(), cost };
@@ -56,7 +56,9 @@ impl Tiers {
         ends.forget(&ended);
         match answer {
             Ok(()) => Ok(()),
-            Err(why @ (FarError::Away | FarError::Refused(_))) => Err(failed(why)),
+            Err(why @ (FarError::Away | FarError::Closed | FarError::Refused(_))) => {
+                Err(failed(why))
+            }
             Err(why) => {
                 let text =
                     "a put was not confirmed by redis: it may have landed, or may land later";

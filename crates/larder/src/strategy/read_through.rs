@@ -39,8 +39,8 @@ pub(super) struct Asked {
 
 /// What became of looking for an entry.
 pub(super) enum Decision {
-    /// It was found.
-    Found(Arc<Held>, Origin),
+    /// It was found, and rests on these.
+    Found(Arc<Held>, Origin, Vec<Watched>),
     /// It is for this call to load.
     Lead(Lease, Vec<Option<TagState>>, Vec<Watched>),
     /// Far cannot help: load, and keep it nowhere.
@@ -75,7 +75,8 @@ impl Tiers {
             {
                 return Ok((held, Origin::Near));
             }
-            let passenger = self.flights.board(&call.key, round >= ROUNDS, |flight| {
+            let alone = round >= ROUNDS;
+            let passenger = self.flights.board(&call.key, &call.tags, alone, |flight| {
                 let (tiers, call, ask) = (self.clone(), call.clone(), ask.take());
                 async move {
                     match ask {
@@ -100,7 +101,11 @@ impl Tiers {
 
     async fn fly(&self, call: &Call, ask: Ask, flight: &Arc<Flight>) -> Landing {
         match self.decide(call, &flight.signal, Some(flight)).await {
-            Decision::Found(held, origin) => landed(Ok((held, origin)), false),
+            // A tag of it may have ended while it was on its way: it is for the one who led, and
+            // who asked before that.
+            Decision::Found(held, origin, watched) => {
+                landed(Ok((held, origin)), !watched.iter().all(Watched::is_current))
+            }
             Decision::Failed(error) => landed(Err(error), false),
             Decision::Lead(lease, states, watched) => {
                 self.lead(call, lease, &states, watched, ask, flight).await
@@ -108,11 +113,15 @@ impl Tiers {
             Decision::Alone(why) => {
                 self.observe.tell(Event::FarSkipped { cache: self.observe.cache(), why: &why });
                 flight.asks(self.clock.now(), None);
-                let watched = self.watch(&call.tags);
-                let loaded = self.load(call, ask, std::future::pending(), || {}).await;
-                let held = loaded.map(|loaded| self.passing(call, loaded));
-                let overtaken = !watched.iter().all(Watched::is_current);
-                landed(held.map(|held| (Arc::new(held), Origin::Loaded)), overtaken)
+                let before = self.before(&call.tags);
+                match self.load(call, ask, std::future::pending(), || {}).await {
+                    Ok(loaded) => {
+                        let overtaken = before.is_overtaken(&self.near, &loaded.tags);
+                        let held = Arc::new(self.passing(call, loaded));
+                        landed(Ok((held, Origin::Loaded)), overtaken)
+                    }
+                    Err(error) => landed(Err(error), false),
+                }
             }
         }
     }
@@ -142,8 +151,9 @@ impl Tiers {
         let mut tries = 0;
         loop {
             tries += 1;
-            let Some(link) = self.far.link() else {
-                return Decision::Alone(FarError::Away.to_string());
+            let link = match self.far.link() {
+                Ok(link) => link,
+                Err(why) => return Decision::Alone(why.to_string()),
             };
             if tries > TRIES || self.clock.now() > patience {
                 return Decision::Alone("far gives no usable answer".to_owned());
@@ -154,9 +164,9 @@ impl Tiers {
             }
             if let Some(held) = recheck.take() {
                 match self.recheck(call, &link, held).await {
-                    Ok(Some(held)) if call.takes(&held) => {
+                    Ok(Some((held, watched))) if call.takes(&held) => {
                         self.observe.tell(Event::HitNear { cache: self.observe.cache() });
-                        return Decision::Found(held, Origin::Near);
+                        return Decision::Found(held, Origin::Near, watched);
                     }
                     Ok(_) => {}
                     Err(why) => return Decision::Alone(why.to_string()),
@@ -164,7 +174,7 @@ impl Tiers {
             }
             if try_hit {
                 match self.get_far(call, &link).await {
-                    Ok(Seen::Alive(held)) => return Decision::Found(held, Origin::Far),
+                    Ok(Seen::Alive(held, on)) => return Decision::Found(held, Origin::Far, on),
                     Ok(Seen::Rejected(id)) => seen = id,
                     Err(why) => return Decision::Alone(why.to_string()),
                 }
@@ -188,7 +198,9 @@ impl Tiers {
                 Claim::Value(bytes) => {
                     lease.not_granted();
                     match self.take(call, &link, asked, &bytes, &generations).await {
-                        Ok(Seen::Alive(held)) => return Decision::Found(held, Origin::Far),
+                        Ok(Seen::Alive(held, on)) => {
+                            return Decision::Found(held, Origin::Far, on);
+                        }
                         Ok(Seen::Rejected(id)) => seen = id,
                         Err(why) => return Decision::Alone(why.to_string()),
                     }
@@ -242,15 +254,20 @@ impl Tiers {
         self.learn(&asked.watched, &got.generations);
         match got.values.pop().unwrap_or(Found::Nothing) {
             Found::Nothing => Ok(Seen::Rejected(None)),
-            Found::Foreign => self.discard(call, "not a string").await,
+            Found::Foreign => self.discard(call, link, "not a string").await,
             Found::Bytes(bytes) => self.take(call, link, asked, &bytes, &got.generations).await,
         }
     }
 
     /// Bytes that cannot be read go before the next load.
-    async fn discard(&self, call: &Call, why: &str) -> Result<Seen, FarError> {
+    async fn discard(
+        &self,
+        call: &Call,
+        link: &Arc<dyn Link>,
+        why: &str,
+    ) -> Result<Seen, FarError> {
         self.observe.tell(Event::Unreadable { cache: self.observe.cache(), why });
-        self.far.discard(&call.key).await?;
+        link.discard(&call.key).await?;
         Ok(Seen::Rejected(None))
     }
 
@@ -265,7 +282,7 @@ impl Tiers {
     ) -> Result<Seen, FarError> {
         let opened = match by_tag::open(bytes, &call.key, &call.shape) {
             Ok(opened) => opened,
-            Err(why) => return self.discard(call, &why.to_string()).await,
+            Err(why) => return self.discard(call, link, &why.to_string()).await,
         };
         let (mut tags, mut generations) = (call.tags.to_vec(), generations.to_vec());
         let unknown = opened.unknown_tags(&tags);
@@ -287,11 +304,11 @@ impl Tiers {
                 let kept = kept(&held, link, &tags, &asked.watched);
                 self.near.keep(&call.key, kept, asked.epoch);
                 self.observe.tell(Event::HitFar { cache: self.observe.cache() });
-                Ok(Seen::Alive(held))
+                Ok(Seen::Alive(held, asked.watched))
             }
             Ok(Verdict::Alive(_)) => Ok(Seen::Rejected(Some(id))),
             Ok(Verdict::Dead(id)) => Ok(Seen::Rejected(Some(id))),
-            Err(why) => self.discard(call, &why.to_string()).await,
+            Err(why) => self.discard(call, link, &why.to_string()).await,
         }
     }
 
@@ -301,7 +318,7 @@ impl Tiers {
         call: &Call,
         link: &Arc<dyn Link>,
         held: Arc<Held>,
-    ) -> Result<Option<Arc<Held>>, FarError> {
+    ) -> Result<Option<(Arc<Held>, Vec<Watched>)>, FarError> {
         let tags: Vec<Tag> = held.tags.iter().map(|tagged| tagged.tag.clone()).collect();
         let asked = Asked { epoch: self.near.epoch(call.key.v()), watched: self.watch(&tags) };
         // Looked at once more under the epoch: what is not there now may have changed before it.
@@ -320,7 +337,7 @@ impl Tiers {
         }
         let kept = kept(&held, link, &tags, &asked.watched);
         // Changed meanwhile: far knows better.
-        Ok(self.near.keep(&call.key, kept, asked.epoch).then_some(held))
+        Ok(self.near.keep(&call.key, kept, asked.epoch).then_some((held, asked.watched)))
     }
 
     /// Holds the lease: asks the source, stores, keeps.
@@ -333,14 +350,21 @@ impl Tiers {
         ask: Ask,
         flight: &Arc<Flight>,
     ) -> Landing {
-        let tags = self.ready(call, lease.link(), states, watched).await;
+        let need = call.need(call.policy.lifetime);
+        let tags = self.ready(&call.tags, need, lease.link(), states, watched).await;
+        let before = self.before(&call.tags);
         let began = self.clock.now();
         let renewal = lease.renewal(self.clock.clone());
         let lost = || self.flights.close_doors(&call.key, flight);
         match self.load(call, ask, renewal, lost).await {
             Ok(loaded) => {
-                let (answer, overtaken) = self.keep(call, lease, tags, loaded, began).await;
-                landed(Ok((answer, Origin::Loaded)), overtaken)
+                let kept = self.try_keep(call, lease, tags, &loaded, began).await;
+                let (held, overtaken) = kept.unwrap_or_else(|why| {
+                    self.not_stored(why);
+                    let overtaken = before.is_overtaken(&self.near, &loaded.tags);
+                    (Arc::new(self.passing(call, loaded)), overtaken)
+                });
+                landed(Ok((held, Origin::Loaded)), overtaken)
             }
             Err(error) => {
                 self.failures.remember(lease.token(), &error);
@@ -351,23 +375,6 @@ impl Tiers {
     }
 
     /// Stores what was loaded under `lease`, and keeps it near. Also says whether it was overtaken.
-    async fn keep(
-        &self,
-        call: &Call,
-        lease: Lease,
-        tags: Option<Tags>,
-        loaded: Loaded<Option<Value>>,
-        began: Moment,
-    ) -> (Arc<Held>, bool) {
-        match self.try_keep(call, lease, tags, &loaded, began).await {
-            Ok(kept) => kept,
-            Err(why) => {
-                self.not_stored(why);
-                (Arc::new(self.passing(call, loaded)), false)
-            }
-        }
-    }
-
     pub(super) async fn try_keep(
         &self,
         call: &Call,
@@ -424,6 +431,10 @@ impl Tiers {
         if !all_known {
             return Err(NotStored::NewTag);
         }
+        if lifetime.longest() > call.policy.lifetime.longest() && !tags.tagged.is_empty() {
+            let prolonged = self.prolong(&mut tags, call.need(lifetime), lease.link()).await;
+            prolonged.ok_or(NotStored::Far)?;
+        }
         let fresh = lifetime.draw(loaded.value.is_none(), &self.clock);
         let times = Times {
             fresh,
@@ -437,7 +448,8 @@ impl Tiers {
 
 /// What far's bytes were worth.
 pub(super) enum Seen {
-    Alive(Arc<Held>),
+    /// It may be served, and rests on these.
+    Alive(Arc<Held>, Vec<Watched>),
     /// Nothing there, or nothing that may be served: its id, if it has one.
     Rejected(Option<Token>),
 }

@@ -74,7 +74,7 @@ impl RedisFar {
         let mut tasks = JoinSet::new();
         for supervisor in [&tracked, &untracked] {
             let first = match supervisor.connect().await {
-                Ok(line) => Some(line),
+                Ok(line) => Ok(line),
                 Err(NoConnection::Wrong(why)) => return Err(why),
                 Err(NoConnection::Away(why)) if settings.required => {
                     let text = format!("cannot reach redis, and it is required: {why}");
@@ -85,10 +85,10 @@ impl RedisFar {
                         tracing::warn!(redis = %address, %why, "redis is not there: starting without it, loaders are asked");
                         observe.tell(crate::observe::Event::Disconnected { why: &why });
                     }
-                    None
+                    Err(why)
                 }
             };
-            let up = first.is_some();
+            let up = first.is_ok();
             tasks.spawn(supervisor.clone().run(first));
             if up {
                 supervisor.is_up().await;
@@ -104,15 +104,14 @@ impl RedisFar {
     }
 
     async fn ask_untracked(&self, pipeline: &Pipeline) -> Result<Vec<Value>, FarError> {
-        let line = self.untracked.line().ok_or(FarError::Away)?;
-        line.ask(pipeline, self.end_deadline).await
+        self.untracked.line()?.ask(pipeline, self.end_deadline).await
     }
 }
 
 impl Far for RedisFar {
-    fn link(&self) -> Option<Arc<dyn Link>> {
+    fn link(&self) -> Result<Arc<dyn Link>, FarError> {
         let line = self.tracked.line()?;
-        Some(Arc::new(RedisLink { line, app: self.app.clone() }))
+        Ok(Arc::new(RedisLink { line, app: self.app.clone() }))
     }
 
     fn end<'a>(&'a self, ended: &'a [Ended]) -> Reply<'a, ()> {
@@ -135,14 +134,6 @@ impl Far for RedisFar {
             let mut call = PUT.call(&[key.v(), &key.l()]);
             call.arg(envelope).arg(ms(keep));
             one(self.ask_untracked(&alone(call)).await?).map(drop)
-        })
-    }
-
-    fn discard<'a>(&'a self, key: &'a Key) -> Reply<'a, ()> {
-        Box::pin(async move {
-            let mut pipeline = pipe();
-            pipeline.cmd("UNLINK").arg(key.v());
-            one(self.ask_untracked(&pipeline).await?).map(drop)
         })
     }
 
@@ -238,6 +229,15 @@ impl Link for RedisLink {
         })
     }
 
+    // Our own UNLINK ends our tracking of the name: READ, which follows, reads it again.
+    fn discard<'a>(&'a self, key: &'a Key) -> Reply<'a, ()> {
+        Box::pin(async move {
+            let mut pipeline = pipe();
+            pipeline.cmd("UNLINK").arg(key.v());
+            one(self.ask(&pipeline).await?).map(drop)
+        })
+    }
+
     fn generations<'a>(&'a self, tags: &'a [Tag]) -> Reply<'a, Vec<Option<Generation>>> {
         Box::pin(async move {
             let mut pipeline = pipe();
@@ -260,13 +260,20 @@ impl Link for RedisLink {
                 // Our own SET ended our tracking of the tag: only this GET may fill a cell.
                 pipeline.cmd("GET").arg(&name);
             }
-            let answers = self.ask(&pipeline).await?;
-            let mut made = Vec::with_capacity(tags.len());
-            for pair in answers.chunks_exact(2) {
-                if let [set, get] = pair {
-                    accepted(set.clone())?;
-                    made.push(generation(get.clone())?);
+            let mut answers = self.ask(&pipeline).await?.into_iter();
+            let (mut made, mut in_the_way) = (Vec::with_capacity(tags.len()), pipe());
+            for (tag, _) in tags {
+                accepted(answers.next().unwrap_or(Value::Nil))?;
+                let get = answers.next().unwrap_or(Value::Nil);
+                let nothing = get == Value::Nil;
+                let generation = generation(get)?;
+                if generation.is_none() && !nothing {
+                    in_the_way.cmd("UNLINK").arg(tag.redis_name(&self.app));
                 }
+                made.push(generation);
+            }
+            if !in_the_way.is_empty() {
+                self.ask(&in_the_way).await?;
             }
             Ok(made)
         })
@@ -285,7 +292,7 @@ impl Link for RedisLink {
                 pipeline.cmd("GET").arg(&name);
             }
             let answers = self.ask(&pipeline).await?;
-            answers.chunks_exact(2).map(|pair| generation(pair[1].clone())).collect()
+            answers.into_iter().skip(1).step_by(2).map(generation).collect()
         })
     }
 
