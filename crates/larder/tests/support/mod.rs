@@ -1,0 +1,45 @@
+//! What the tests in this folder share: servers, other processes, and the scene they all start from.
+#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(unused_imports, reason = "each test file uses a part")]
+#![allow(unreachable_pub, reason = "it is a module of each test file, and none of them has a door")]
+
+pub mod ear;
+pub mod process;
+pub mod server;
+pub mod world;
+
+pub use ear::{Ear, Heard};
+pub use process::Process;
+pub use server::Server;
+pub use world::{Source, World};
+
+use std::future::Future;
+use std::time::Duration;
+
+/// Far deadline in tests: two busy cores must not look like a slow Redis.
+pub const PATIENT: Duration = Duration::from_secs(5);
+
+/// Nothing that a test waits for takes this long, unless it never comes.
+pub const NEVER: Duration = Duration::from_secs(60);
+
+/// Waits for `future`, and fails with `what` when it does not come.
+pub async fn soon<F: Future>(what: &str, future: F) -> F::Output {
+    match tokio::time::timeout(NEVER, future).await {
+        Ok(answer) => answer,
+        Err(_) => panic!("waited in vain for: {what}"),
+    }
+}
+
+/// Asks again and again until `is` holds.
+pub async fn until<F, Asked>(what: &str, mut is: F)
+where
+    F: FnMut() -> Asked,
+    Asked: Future<Output = bool>,
+{
+    soon(what, async {
+        while !is().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}

@@ -1,0 +1,157 @@
+//! Another process: the test binary, run again as [`other_process`](crate::other_process), which obeys
+//! what it is told over its standard input, a line a command, and answers with a line each.
+//!
+//! ```text
+//! read KEY VALUE [tag=T] [takes=MS]   get-or-load with a loader that gives VALUE   -> VALUE ORIGIN
+//! many KEY N VALUE takes=MS           N tasks read KEY at once                     -> LOADS WORST_MS VALUES..
+//! hold KEY VALUE                      a read whose loader hangs for ever           -> loading
+//! get KEY                             never loads                                  -> VALUE ORIGIN | nothing
+//! invalidate KEY | tag T | sync       ends, waits                                  -> ok | an error
+//! stats NAME                          one counter                                  -> NUMBER
+//! ```
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use larder::Tag;
+
+use super::{Source, World};
+
+const URL: &str = "LARDER_TEST_OTHER_PROCESS";
+
+pub struct Process {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Process {
+    pub fn start(url: &str) -> Process {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "other_process", "--nocapture"]).env(URL, url);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let mut child = command.spawn().unwrap();
+        let stdin = child.stdin.take().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut process = Process { child, stdin, stdout };
+        assert_eq!(process.answer(), "ready");
+        process
+    }
+
+    pub fn say(&mut self, command: &str) {
+        writeln!(self.stdin, "{command}").unwrap();
+        self.stdin.flush().unwrap();
+    }
+
+    pub fn answer(&mut self) -> String {
+        let mut line = String::new();
+        loop {
+            line.clear();
+            let length = self.stdout.read_line(&mut line).unwrap();
+            assert!(length > 0, "the other process ended without an answer");
+            // What the test harness prints has no such beginning; it may stand before it on a line.
+            if let Some((_, answer)) = line.split_once("=> ") {
+                return answer.trim_end().to_owned();
+            }
+        }
+    }
+
+    pub fn ask(&mut self, command: &str) -> String {
+        self.say(command);
+        self.answer()
+    }
+
+    pub fn pause(&self) {
+        signal(self.child.id(), "-STOP");
+    }
+
+    pub fn resume(&self) {
+        signal(self.child.id(), "-CONT");
+    }
+
+    /// As `kill -9`.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.resume();
+        self.kill();
+    }
+}
+
+pub fn signal(pid: u32, signal: &str) {
+    let _ = Command::new("kill").args([signal, &pid.to_string()]).stderr(Stdio::null()).status();
+}
+
+/// The body of the other process. Does nothing in the test's own.
+pub fn obey() {
+    let Ok(url) = std::env::var(URL) else { return };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let world = runtime.block_on(World::beside(&url, &Source::default()));
+    println!("=> ready");
+    for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let answer = runtime.block_on(run(&world, &words));
+        println!("=> {answer}");
+    }
+}
+
+fn option<'a>(words: &[&'a str], name: &str) -> Option<&'a str> {
+    words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+}
+
+async fn run(world: &World, words: &[&str]) -> String {
+    let takes = option(words, "takes").map_or(0, |ms| ms.parse().unwrap());
+    world.source.takes(Duration::from_millis(takes));
+    let done = |answer: Result<(), larder::Error>| match answer {
+        Ok(()) => "ok".to_owned(),
+        Err(why) => format!("{:?} {why}", why.kind()),
+    };
+    match words {
+        ["read", key, value, ..] => {
+            world.source.set(key, value);
+            let read = match option(words, "tag") {
+                Some(tag) => world.read_tagged(key, tag).await,
+                None => world.read(key).await,
+            };
+            match read {
+                Ok(entry) => format!("{} {}", *entry, entry.origin()),
+                Err(why) => format!("{:?} {why}", why.kind()),
+            }
+        }
+        ["many", key, tasks, value, ..] => {
+            world.source.set(key, value);
+            let tasks: usize = tasks.parse().unwrap();
+            let began = std::time::Instant::now();
+            let reads: Vec<_> = (0..tasks).map(|_| world.reading(key)).collect();
+            let mut values = std::collections::BTreeSet::new();
+            for read in reads {
+                values.insert(read.await.unwrap().unwrap().to_string());
+            }
+            let ms = began.elapsed().as_millis();
+            let values: Vec<_> = values.into_iter().collect();
+            format!("{} {ms} {}", world.source.loads(), values.join(" "))
+        }
+        ["hold", key, value] => {
+            world.source.set(key, value);
+            world.source.hold();
+            drop(world.reading(key));
+            world.source.held(1).await;
+            "loading".to_owned()
+        }
+        ["get", key] => match world.words.get(key).await.unwrap() {
+            Some(entry) => format!("{} {}", *entry, entry.origin()),
+            None => "nothing".to_owned(),
+        },
+        ["invalidate", key] => done(world.words.invalidate(key).await),
+        ["tag", tag] => done(world.larder.invalidate_tag(Tag::new(tag)).await),
+        ["sync"] => done(world.larder.sync().await),
+        ["heard", part] => world.ear.count(part).to_string(),
+        _ => format!("unknown command {words:?}"),
+    }
+}

@@ -1,0 +1,156 @@
+//! A `redis-server` of the test's own: on a free port, in a folder of its own, gone with the test.
+
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+static SERVERS: AtomicUsize = AtomicUsize::new(0);
+
+pub struct Server {
+    child: Child,
+    port: u16,
+    folder: PathBuf,
+    settings: Vec<String>,
+}
+
+impl Server {
+    pub fn start() -> Server {
+        Server::with(&[])
+    }
+
+    /// `settings` as on the command line: `["--requirepass", "secret"]`.
+    pub fn with(settings: &[&str]) -> Server {
+        let number = SERVERS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("larder-test-{}-{number}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let settings: Vec<String> = settings.iter().map(|word| (*word).to_owned()).collect();
+        // Another process may take a free port before the server does: then the next one.
+        for _ in 0..20 {
+            let port = free_port();
+            if let Some(child) = launch(port, &folder, &settings) {
+                return Server { child, port, folder, settings };
+            }
+        }
+        panic!(
+            "redis-server did not start: is it on PATH? (Debian, Ubuntu: apt-get install redis-server)"
+        );
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/0", self.port)
+    }
+
+    /// As `kill -9`.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// On the same port, and empty.
+    pub fn start_again(&mut self) {
+        self.kill();
+        let started = (0..50).find_map(|_| launch(self.port, &self.folder, &self.settings));
+        self.child = started.expect("redis-server does not come back on its port");
+    }
+
+    /// Stops answering and keeps its connections, until [`resume`](Self::resume).
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        super::process::signal(self.child.id(), signal);
+    }
+
+    /// A connection that is nobody's: what redis-cli would do.
+    pub fn client(&self) -> redis::Connection {
+        redis::Client::open(self.url()).unwrap().get_connection().unwrap()
+    }
+
+    /// One command, as text: `server.ask("GET key")`. Words stand apart by spaces.
+    pub fn ask<T: redis::FromRedisValue>(&self, command: &str) -> T {
+        let mut words = command.split_whitespace();
+        let mut cmd = redis::cmd(words.next().unwrap());
+        words.for_each(|word| {
+            cmd.arg(word);
+        });
+        cmd.query(&mut self.client()).unwrap()
+    }
+
+    /// All keys, in order.
+    pub fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<Vec<u8>> = self.ask("KEYS *");
+        keys.sort();
+        keys.iter().map(|key| String::from_utf8_lossy(key).into_owned()).collect()
+    }
+
+    /// How often the server ran a command since its statistics were last reset.
+    pub fn calls(&self, command: &str) -> u64 {
+        let info: String = self.ask("INFO commandstats");
+        let start = format!("cmdstat_{}:calls=", command.to_lowercase());
+        let line = info.lines().find_map(|line| line.strip_prefix(start.as_str()));
+        line.map_or(0, |rest| rest.split(',').next().unwrap().parse().unwrap())
+    }
+
+    /// How many clients are connected, this question not counted.
+    pub fn clients(&self) -> usize {
+        let list: String = self.ask("CLIENT LIST");
+        list.lines().filter(|line| !line.contains("cmd=client|list")).count()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.resume();
+        self.kill();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// `None` when it ended instead of answering.
+fn launch(port: u16, folder: &PathBuf, settings: &[String]) -> Option<Child> {
+    let mut command = Command::new("redis-server");
+    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
+    command.args(["--save", "", "--appendonly", "no", "--dir"]).arg(folder).args(settings);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().ok()?;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while Instant::now() < deadline {
+        if child.try_wait().unwrap().is_some() {
+            return None;
+        }
+        if answers(port) {
+            return Some(child);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    None
+}
+
+fn answers(port: u16) -> bool {
+    use std::io::{Read, Write};
+    let Ok(mut socket) = TcpStream::connect(("127.0.0.1", port)) else { return false };
+    let _ = socket.set_read_timeout(Some(Duration::from_secs(1)));
+    let mut start = [0; 5];
+    // A server that asks for a password answers too.
+    socket.write_all(b"PING\r\n").is_ok()
+        && socket.read_exact(&mut start).is_ok()
+        && (start.starts_with(b"+PONG") || start.starts_with(b"-NOAU"))
+}

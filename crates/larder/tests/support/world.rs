@@ -1,0 +1,171 @@
+//! The scene most tests start from: a handle, a cache of texts, and a source that counts and can be held.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use larder::{Cache, Clock, Entry, Error, Larder, LarderBuilder, Lifetime, MINUTE};
+use tokio::sync::{Semaphore, watch};
+
+use super::{Ear, PATIENT, soon};
+
+/// The source of truth: what a database is to a service. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Source {
+    truth: Arc<Mutex<HashMap<String, String>>>,
+    loads: Arc<AtomicUsize>,
+    takes: Arc<Mutex<Duration>>,
+    /// While closed, loads that have read the truth wait before they answer.
+    gate: Arc<Semaphore>,
+    waiting: watch::Sender<usize>,
+}
+
+impl Default for Source {
+    fn default() -> Source {
+        Source {
+            truth: Arc::default(),
+            loads: Arc::default(),
+            takes: Arc::default(),
+            gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS >> 1)),
+            waiting: watch::Sender::new(0),
+        }
+    }
+}
+
+impl Source {
+    pub fn set(&self, key: &str, value: &str) {
+        self.truth.lock().unwrap().insert(key.to_owned(), value.to_owned());
+    }
+
+    pub fn loads(&self) -> usize {
+        self.loads.load(Ordering::SeqCst)
+    }
+
+    pub fn takes(&self, time: Duration) {
+        *self.takes.lock().unwrap() = time;
+    }
+
+    /// From now on loads read the truth and then wait, until [`let_go`](Self::let_go).
+    pub fn hold(&self) {
+        self.gate.forget_permits(usize::MAX);
+    }
+
+    pub fn let_go(&self) {
+        self.gate.add_permits(Semaphore::MAX_PERMITS >> 1);
+    }
+
+    /// Waits until as many loads have read the truth and are held.
+    pub async fn held(&self, loads: usize) {
+        let mut waiting = self.waiting.subscribe();
+        let reached = waiting.wait_for(|waiting| *waiting >= loads);
+        soon("a load that is held", reached).await.unwrap();
+    }
+
+    /// What a loader does: read the truth, take its time, answer.
+    pub fn load(
+        &self,
+        key: &str,
+    ) -> impl Future<Output = Result<String, std::io::Error>> + Send + 'static {
+        let (this, key) = (self.clone(), key.to_owned());
+        async move {
+            this.loads.fetch_add(1, Ordering::SeqCst);
+            let value = this.truth.lock().unwrap().get(&key).cloned();
+            let takes = *this.takes.lock().unwrap();
+            if !takes.is_zero() {
+                tokio::time::sleep(takes).await;
+            }
+            let held = Held::begin(&this.waiting);
+            this.gate.acquire().await.unwrap().forget();
+            this.gate.add_permits(1);
+            drop(held);
+            value.ok_or_else(|| std::io::Error::other(format!("no {key}")))
+        }
+    }
+
+    pub fn find(
+        &self,
+        key: &str,
+    ) -> impl Future<Output = Result<Option<String>, std::io::Error>> + Send + 'static {
+        let loading = self.load(key);
+        async move { Ok(loading.await.ok()) }
+    }
+}
+
+/// Counts a load among those that wait, for as long as it does.
+struct Held(watch::Sender<usize>);
+
+impl Held {
+    fn begin(waiting: &watch::Sender<usize>) -> Held {
+        waiting.send_modify(|waiting| *waiting += 1);
+        Held(waiting.clone())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.send_modify(|waiting| *waiting -= 1);
+    }
+}
+
+/// One process' view: its handle, its ear, its cache `words`.
+#[derive(Clone)]
+pub struct World {
+    pub larder: Larder,
+    pub words: Cache<str, String>,
+    pub source: Source,
+    pub ear: Ear,
+}
+
+impl World {
+    /// On the Redis at `url`.
+    pub async fn on(url: &str) -> World {
+        World::beside(url, &Source::default()).await
+    }
+
+    /// Another process on the same Redis and the same source.
+    pub async fn beside(url: &str, source: &Source) -> World {
+        World::of(Larder::builder("test").redis(url).far_deadline(PATIENT), source).await
+    }
+
+    /// Embedded.
+    pub async fn embedded() -> World {
+        World::of(Larder::builder("test"), &Source::default()).await
+    }
+
+    pub async fn of(builder: LarderBuilder, source: &Source) -> World {
+        let ear = Ear::default();
+        let builder = builder.invalidate_deadline(PATIENT).observer(ear.observer());
+        let larder = builder.open().await.unwrap();
+        let lifetime = Lifetime::fresh_for(MINUTE).jitter(0.0);
+        let words = larder.cache("words").lifetime(lifetime).shared().unwrap();
+        World { larder, words, source: source.clone(), ear }
+    }
+
+    pub async fn read(&self, key: &str) -> Result<Entry<String>, Error> {
+        let loading = self.source.load(key);
+        self.words.get_or_load(key, move || loading).await
+    }
+
+    /// Reads, in a task of its own.
+    pub fn reading(&self, key: &str) -> tokio::task::JoinHandle<Result<Entry<String>, Error>> {
+        let (this, key) = (self.clone(), key.to_owned());
+        tokio::spawn(async move { this.read(&key).await })
+    }
+
+    /// As [`read`](Self::read), under tags.
+    pub async fn read_tagged(&self, key: &str, tag: &str) -> Result<Entry<String>, Error> {
+        let loading = self.source.load(key);
+        self.words.tagged([tag]).get_or_load(key, move || loading).await
+    }
+
+    pub fn reading_tagged(
+        &self,
+        key: &str,
+        tag: &str,
+    ) -> tokio::task::JoinHandle<Result<Entry<String>, Error>> {
+        let (this, key, tag) = (self.clone(), key.to_owned(), tag.to_owned());
+        tokio::spawn(async move { this.read_tagged(&key, &tag).await })
+    }
+}
