@@ -1,6 +1,16 @@
 //! What the tests in this folder share: servers, other processes, and the scene they all start from.
 #![allow(dead_code, reason = "each test file uses a part")]
 #![allow(unused_imports, reason = "each test file uses a part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a scene that cannot be set has failed"
+)]
+#![allow(
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "the one fails a test, the other answers it"
+)]
 #![allow(unreachable_pub, reason = "it is a module of each test file, and none of them has a door")]
 
 pub mod ear;
@@ -11,7 +21,7 @@ pub mod world;
 pub use ear::{Ear, Heard};
 pub use process::Process;
 pub use server::Server;
-pub use world::{Source, World};
+pub use world::{Source, World, stepped};
 
 use std::future::Future;
 use std::time::Duration;

@@ -14,10 +14,12 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use larder::Tag;
+use larder::{Larder, Tag};
 
-use super::{Source, World};
+use super::{PATIENT, Source, World};
 
+/// The lease of other processes: short, since tests wait for it when they kill one.
+const LEASE: Duration = Duration::from_millis(500);
 const URL: &str = "LARDER_TEST_OTHER_PROCESS";
 
 pub struct Process {
@@ -92,7 +94,8 @@ pub fn signal(pid: u32, signal: &str) {
 pub fn obey() {
     let Ok(url) = std::env::var(URL) else { return };
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let world = runtime.block_on(World::beside(&url, &Source::default()));
+    let builder = Larder::builder("test").redis(url).far_deadline(PATIENT).lease_time(LEASE);
+    let world = runtime.block_on(World::of(builder, &Source::default()));
     println!("=> ready");
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         let words: Vec<&str> = line.split_whitespace().collect();

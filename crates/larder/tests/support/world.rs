@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use larder::{Cache, Clock, Entry, Error, Larder, LarderBuilder, Lifetime, MINUTE};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::{Ear, PATIENT, soon};
 
@@ -109,6 +109,35 @@ impl Drop for Held {
     }
 }
 
+/// One load, led by hand: see [`stepped`].
+pub struct Step {
+    began: oneshot::Receiver<()>,
+    go: oneshot::Sender<String>,
+}
+
+impl Step {
+    /// Waits until the loader is asked.
+    pub async fn begins(&mut self) {
+        soon("the loader is asked", &mut self.began).await.unwrap();
+    }
+
+    /// The load answers, with what it had read before all that happened since.
+    pub fn answers(self, value: &str) {
+        let _ = self.go.send(value.to_owned());
+    }
+}
+
+/// A load, and the hand that leads it.
+pub fn stepped() -> (Step, impl Future<Output = Result<String, std::io::Error>> + Send + 'static) {
+    let (begin, began) = oneshot::channel();
+    let (go, gone) = oneshot::channel();
+    let load = async move {
+        let _ = begin.send(());
+        gone.await.map_err(std::io::Error::other)
+    };
+    (Step { began, go }, load)
+}
+
 /// One process' view: its handle, its ear, its cache `words`.
 #[derive(Clone)]
 pub struct World {
@@ -141,6 +170,24 @@ impl World {
         let lifetime = Lifetime::fresh_for(MINUTE).jitter(0.0);
         let words = larder.cache("words").lifetime(lifetime).shared().unwrap();
         World { larder, words, source: source.clone(), ear }
+    }
+
+    /// Reads with a load that is led by hand.
+    pub fn reading_by(
+        &self,
+        key: &str,
+        load: impl Future<Output = Result<String, std::io::Error>> + Send + 'static,
+    ) -> tokio::task::JoinHandle<Result<Entry<String>, Error>> {
+        let (words, key) = (self.words.clone(), key.to_owned());
+        tokio::spawn(async move { words.get_or_load(&key, move || load).await })
+    }
+
+    /// What near or far have, and where: `"old far"`.
+    pub async fn has(&self, key: &str) -> String {
+        match self.words.get(key).await.unwrap() {
+            Some(entry) => format!("{} {}", *entry, entry.origin()),
+            None => "nothing".to_owned(),
+        }
     }
 
     pub async fn read(&self, key: &str) -> Result<Entry<String>, Error> {

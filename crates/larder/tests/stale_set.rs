@@ -1,0 +1,206 @@
+//! What was loaded before an invalidation never gets in after it.
+//!
+//! The usual cache loses this race: a loader reads the old row, a writer commits and deletes the key,
+//! the loader stores the old row, and it stays until its TTL.
+
+mod support;
+
+use larder::{Cache, Larder, Loaded, Tag};
+use support::{Process, Server, Source, World, stepped, until};
+
+#[test]
+fn other_process() {
+    support::process::obey();
+}
+
+#[tokio::test]
+async fn a_load_that_an_invalidation_overtook_is_not_stored() {
+    let server = Server::start();
+    let (here, mut there) = (World::on(&server.url()).await, Process::start(&server.url()));
+    let (mut step, load) = stepped();
+    let reading = here.reading_by("k", load);
+    step.begins().await;
+    assert_eq!(there.ask("invalidate k"), "ok");
+    step.answers("old");
+    assert_eq!(*reading.await.unwrap().unwrap(), "old", "its call overlapped the invalidation");
+    assert_eq!(here.ear.count("StoreRefused"), 1);
+    assert_eq!(there.ask("read k new"), "new loaded");
+    assert_eq!(here.has("k").await, "new far");
+}
+
+#[tokio::test]
+async fn a_load_that_a_tag_overtook_is_not_served_to_anyone_else() {
+    let server = Server::start();
+    let (here, mut there) = (World::on(&server.url()).await, Process::start(&server.url()));
+    let (mut step, load) = stepped();
+    let words = here.words.tagged(["list"]);
+    let reading = {
+        let words = words.clone();
+        tokio::spawn(async move { words.get_or_load("k", move || load).await })
+    };
+    step.begins().await;
+    assert_eq!(there.ask("tag list"), "ok");
+    step.answers("old");
+    assert_eq!(*reading.await.unwrap().unwrap(), "old", "its call overlapped the invalidation");
+    assert_eq!(there.ask("read k new tag=list"), "new loaded");
+    here.larder.sync().await.unwrap();
+    let entry =
+        words.get_or_load("k", || async { Err::<String, _>(std::io::Error::other("asked")) });
+    assert_eq!(*entry.await.unwrap(), "new");
+}
+
+#[tokio::test]
+async fn a_load_that_the_end_of_a_users_part_overtook_is_not_served() {
+    let server = Server::start();
+    let here = World::on(&server.url()).await;
+    let there = World::on(&server.url()).await;
+    let pages = |world: &World| world.larder.cache::<u32, String>("pages").per_user().unwrap();
+    let (mut step, load) = stepped();
+    let reading = {
+        let mine = pages(&here).of("ada");
+        tokio::spawn(async move { mine.get_or_load(&1, move || load).await })
+    };
+    step.begins().await;
+    there.larder.invalidate([pages(&there).of("ada").all()]).await.unwrap();
+    step.answers("old");
+    assert_eq!(*reading.await.unwrap().unwrap(), "old");
+    assert!(pages(&there).of("ada").get(&1).await.unwrap().is_none());
+    here.larder.sync().await.unwrap();
+    assert!(pages(&here).of("ada").get(&1).await.unwrap().is_none());
+}
+
+/// One process loads, is overtaken, and loads again: two loads of one client. A fence that names the
+/// client takes the first for the second.
+#[tokio::test]
+async fn an_older_load_of_the_same_process_does_not_store_under_the_lease_of_a_newer_one() {
+    let server = Server::start();
+    let (here, there) = (World::on(&server.url()).await, World::on(&server.url()).await);
+    let ((mut first, load), (mut second, load_again)) = (stepped(), stepped());
+    let reading = here.reading_by("k", load);
+    first.begins().await;
+    here.words.invalidate("k").await.unwrap();
+    let reading_again = here.reading_by("k", load_again);
+    second.begins().await;
+    first.answers("old");
+    assert_eq!(*reading.await.unwrap().unwrap(), "old");
+    assert_eq!(there.has("k").await, "nothing");
+    second.answers("new");
+    assert_eq!(*reading_again.await.unwrap().unwrap(), "new");
+    assert_eq!(there.has("k").await, "new far");
+    assert_eq!(here.has("k").await, "new near");
+}
+
+/// A process stops in the middle of its load, and goes on long after its lease has run out and another
+/// has loaded and stored.
+#[tokio::test]
+async fn a_load_that_outlived_its_lease_does_not_store() {
+    let server = Server::start();
+    let (here, mut there) = (World::on(&server.url()).await, Process::start(&server.url()));
+    there.say("read k late takes=300");
+    until("the lease of the other process", || async { !server.keys().is_empty() }).await;
+    there.pause();
+    here.source.set("k", "in time");
+    assert_eq!(*here.read("k").await.unwrap(), "in time");
+    there.resume();
+    assert_eq!(there.answer(), "late loaded", "its own caller is answered");
+    here.larder.invalidate_tag("nothing of note").await.unwrap();
+    let other = World::on(&server.url()).await;
+    assert_eq!(other.has("k").await, "in time far");
+}
+
+/// A caller who began after `invalidate` had returned does not board a load that began before it.
+#[tokio::test]
+async fn nobody_boards_a_load_from_before_an_invalidation() {
+    for server in [None, Some(Server::start())] {
+        let here = match &server {
+            None => World::embedded().await,
+            Some(server) => World::on(&server.url()).await,
+        };
+        let (mut step, load) = stepped();
+        let before = here.reading_by("k", load);
+        step.begins().await;
+        here.words.invalidate("k").await.unwrap();
+        here.source.set("k", "new");
+        assert_eq!(*here.read("k").await.unwrap(), "new");
+        step.answers("old");
+        assert_eq!(*before.await.unwrap().unwrap(), "old");
+        assert_eq!(here.has("k").await, "new near");
+    }
+}
+
+/// The same for a tag, of which the flights know nothing: whoever boarded is sent back.
+#[tokio::test]
+async fn whoever_boards_a_load_from_before_the_end_of_a_tag_is_sent_back() {
+    for server in [None, Some(Server::start())] {
+        let here = match &server {
+            None => World::embedded().await,
+            Some(server) => World::on(&server.url()).await,
+        };
+        let (mut step, load) = stepped();
+        let words: Cache<str, String> = here.words.tagged(["list"]);
+        let before = {
+            let words = words.clone();
+            tokio::spawn(async move { words.get_or_load("k", move || load).await })
+        };
+        step.begins().await;
+        here.larder.invalidate_tag("list").await.unwrap();
+        here.source.set("k", "new");
+        let after = here.reading_tagged("k", "list");
+        step.answers("old");
+        assert_eq!(*before.await.unwrap().unwrap(), "old");
+        assert_eq!(*after.await.unwrap().unwrap(), "new");
+    }
+}
+
+/// A tag that only the load tells of, and that ended while the load ran.
+#[tokio::test]
+async fn whoever_boards_a_load_whose_learned_tag_has_ended_is_sent_back() {
+    let here = World::embedded().await;
+    let (mut step, load) = stepped();
+    let before = {
+        let words = here.words.clone();
+        let load = async move { load.await.map(|value| Loaded::new(value).tag("learned")) };
+        tokio::spawn(async move { words.get_or_load("k", move || load).await })
+    };
+    step.begins().await;
+    here.larder.invalidate_tag("learned").await.unwrap();
+    here.source.set("k", "new");
+    let after = here.reading("k");
+    step.answers("old");
+    assert_eq!(*before.await.unwrap().unwrap(), "old");
+    assert_eq!(*after.await.unwrap().unwrap(), "new");
+}
+
+/// A caller asks for a tag that the load under way does not carry.
+#[tokio::test]
+async fn nobody_boards_a_load_that_lacks_a_tag_he_asks_for() {
+    let here = World::embedded().await;
+    let (mut step, load) = stepped();
+    let untagged = here.reading_by("k", load);
+    step.begins().await;
+    here.larder.invalidate_tag(Tag::new("list")).await.unwrap();
+    here.source.set("k", "new");
+    let tagged = here.reading_tagged("k", "list");
+    here.ear.hears("Wait", 1).await; // the lease is the other load's
+    step.answers("old");
+    assert_eq!(*untagged.await.unwrap().unwrap(), "old");
+    assert_eq!(*tagged.await.unwrap().unwrap(), "new");
+}
+
+/// Two handles, one embedded far side: the same races without a server.
+#[tokio::test]
+async fn the_embedded_far_side_refuses_an_overtaken_load_too() {
+    let clock = larder::Clock::of_runtime(3);
+    let memory = larder::far::contract::SharedMemory::new(1 << 20, clock);
+    let open = || Larder::builder("test").shared_memory(&memory);
+    let here = World::of(open(), &Source::default()).await;
+    let there = World::of(open(), &here.source).await;
+    let (mut step, load) = stepped();
+    let reading = here.reading_by("k", load);
+    step.begins().await;
+    there.words.invalidate("k").await.unwrap();
+    step.answers("old");
+    assert_eq!(*reading.await.unwrap().unwrap(), "old");
+    assert_eq!(there.has("k").await, "nothing");
+    assert_eq!(here.has("k").await, "nothing");
+}
