@@ -231,11 +231,6 @@ fn refine(address: &Address, why: &RedisError) -> NoConnection {
             "{address} has no database {db}: choose one below its `databases` setting (16 unless set)"
         ));
     }
-    if text.contains("without any password configured") {
-        return wrong(format!(
-            "{address} has no password set, and the URL gives one: remove it from the URL, or set `requirepass`"
-        ));
-    }
     match why.kind() {
         RedisKind::AuthenticationFailed => wrong(format!(
             "{address} refuses the user name or password: check the URL's user:password@ part"

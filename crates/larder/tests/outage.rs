@@ -1,0 +1,242 @@
+//! A far side that is down, slow, full, restarting or answering rubbish is never an error of a read.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use larder::{ErrorKind, Larder, Origin, SECOND};
+use support::{Ear, PATIENT, Process, Server, Source, World, server::free_port, until};
+
+const V: &str = "test:words:1:v:{.1.k}";
+
+#[test]
+fn other_process() {
+    support::process::obey();
+}
+
+#[tokio::test]
+async fn where_nobody_listens_it_starts_and_asks_the_source() {
+    let port = free_port();
+    let world = World::on(&format!("redis://127.0.0.1:{port}")).await;
+    world.source.set("k", "one");
+    assert_eq!(*world.read("k").await.unwrap(), "one");
+    assert_eq!(world.has("k").await, "nothing");
+    assert!(!world.larder.is_far_up());
+    assert_eq!(world.ear.count("Disconnected"), 1, "said once: {:?}", world.ear.all());
+    assert!(world.words.stats().far_skipped >= 2);
+    let builder = Larder::builder("test").redis(format!("redis://127.0.0.1:{port}"));
+    let error = builder.require_far().open().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Far);
+    assert!(error.to_string().contains(&port.to_string()), "{error}");
+}
+
+/// Readers and a writer run on while Redis is killed, stays away and comes back empty: no read fails, none
+/// sees a value older than the last write that was over when it began, and hits come back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_may_be_killed_and_restarted_in_mid_traffic() {
+    let mut server = Server::start();
+    let source = Source::default();
+    let builder = Larder::builder("test").redis(server.url()).far_deadline(PATIENT);
+    let world = World::of(builder, &source).await;
+    let written = Arc::new(AtomicUsize::new(0));
+    source.set("k", "0");
+    let (stop, reads) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let readers: Vec<_> = (0..4)
+        .map(|_| {
+            let (world, written, stop) = (world.clone(), written.clone(), stop.clone());
+            let reads = reads.clone();
+            tokio::spawn(async move {
+                while !stop.load(Ordering::SeqCst) {
+                    let least = written.load(Ordering::SeqCst);
+                    let value: usize = world.read("k").await.unwrap().parse().unwrap();
+                    assert!(value >= least, "{value} was served after the write of {least}");
+                    reads.fetch_add(1, Ordering::SeqCst);
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            })
+        })
+        .collect();
+    let write = async |value: usize| {
+        source.set("k", &value.to_string());
+        let confirmed = world.words.invalidate("k").await;
+        // Not confirmed: this process does not serve the old value all the same.
+        written.store(value, Ordering::SeqCst);
+        confirmed.is_ok()
+    };
+    let goes_on = async |what: &str| {
+        let before = reads.load(Ordering::SeqCst);
+        until(what, || async { reads.load(Ordering::SeqCst) > before + 100 }).await;
+    };
+    assert!(write(1).await);
+    goes_on("reads before").await;
+    server.kill();
+    world.ear.hears("Disconnected", 1).await;
+    assert!(!write(2).await, "nobody was there to confirm it");
+    goes_on("reads without redis").await;
+    assert!(!write(3).await);
+    server.start_again();
+    world.ear.hears("Connected { again: true }", 1).await;
+    world.ear.hears("Confirmed { waiting: 0 }", 1).await;
+    until("a write that is confirmed", || write(4)).await;
+    goes_on("reads after").await;
+    until("hits are back", || async { world.read("k").await.unwrap().origin() == Origin::Near })
+        .await;
+    stop.store(true, Ordering::SeqCst);
+    for reader in readers {
+        reader.await.unwrap();
+    }
+}
+
+/// Redis hangs: reads are answered by the source after one far deadline; an invalidation is `Unconfirmed`,
+/// near is bypassed for its key, and it is sent again until Redis has heard of it.
+#[tokio::test]
+async fn an_invalidation_that_is_not_confirmed_is_sent_until_it_is() {
+    let server = Server::start();
+    let ear = Ear::default();
+    let builder = Larder::builder("test").redis(server.url()).bound(30 * SECOND);
+    let builder = builder.far_deadline(Duration::from_millis(200)).observer(ear.observer());
+    let larder = builder.invalidate_deadline(Duration::from_millis(200)).open().await.unwrap();
+    let words: larder::Cache<str, String> = larder.cache("words").shared().unwrap();
+    let load = |value: &str| {
+        let value = value.to_owned();
+        move || async move { Ok::<_, std::io::Error>(value) }
+    };
+    assert_eq!(*words.get_or_load("k", load("one")).await.unwrap(), "one");
+    assert_eq!(words.get("k").await.unwrap().unwrap().origin(), Origin::Near);
+    let mut other = Process::start(&server.url());
+    server.pause();
+    let error = words.invalidate("k").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unconfirmed, "{error}");
+    assert_eq!(larder.stats().unconfirmed_waiting, 1);
+    assert_eq!(*words.get_or_load("k", load("two")).await.unwrap(), "two", "near is bypassed");
+    server.resume();
+    ear.hears("Confirmed { waiting: 0 }", 1).await;
+    assert_eq!(larder.stats().unconfirmed_waiting, 0);
+    other.ask("sync");
+    assert_ne!(other.ask("get k"), "one far");
+    until("near serves it again", || async {
+        words.get_or_load("k", load("three")).await.unwrap().origin() == Origin::Near
+    })
+    .await;
+}
+
+/// `close` waits for what is not confirmed yet, no longer than it is told to.
+#[tokio::test]
+async fn close_says_what_it_could_not_get_confirmed() {
+    let mut server = Server::start();
+    let world = World::on(&server.url()).await;
+    server.kill();
+    world.ear.hears("Disconnected", 1).await;
+    assert!(world.words.invalidate("k").await.is_err());
+    assert!(world.larder.invalidate_tag("t").await.is_err());
+    assert_eq!(world.larder.close(Duration::from_millis(50)).await, 2);
+}
+
+/// No memory left under `noeviction`: hits are served, misses loaded and handed out, ends work.
+#[tokio::test]
+async fn a_full_redis_serves_what_it_has_and_stops_nobody() {
+    let server = Server::with(&["--maxmemory-policy", "noeviction"]);
+    let (here, there) = (World::on(&server.url()).await, World::on(&server.url()).await);
+    here.source.set("k", "kept");
+    here.read_tagged("k", "list").await.unwrap();
+    let _: String = server.ask("CONFIG SET maxmemory 1");
+    assert_eq!(there.has("k").await, "kept far");
+    there.source.set("new", "passing");
+    for _ in 0..3 {
+        assert_eq!(*there.read("new").await.unwrap(), "passing");
+    }
+    there.source.set("tagged", "passing");
+    assert_eq!(*there.read_tagged("tagged", "another").await.unwrap(), "passing");
+    assert_eq!(there.has("new").await, "nothing");
+    assert!(there.words.put("p", "x".to_owned()).await.is_err());
+    there.larder.invalidate_tag("list").await.unwrap();
+    there.words.invalidate("new").await.unwrap();
+    here.larder.sync().await.unwrap();
+    assert!(here.words.tagged(["list"]).get("k").await.unwrap().is_none());
+    assert_eq!(server.keys(), [V], "no lease and no tag was left behind");
+    let _: String = server.ask("CONFIG SET maxmemory 0");
+    assert_eq!(*there.read("new").await.unwrap(), "passing");
+    assert_eq!(there.has("new").await, "passing near");
+}
+
+/// Anything at all may stand under our names. It is a miss, it is counted, and the next load is stored over
+/// it; wrong types at the lease and at the tag as well.
+#[tokio::test]
+async fn rubbish_under_our_keys_is_a_miss_and_gives_way() {
+    let server = Server::start();
+    let (l, t) = ("test:words:1:l:{.1.k}", "test:t:{.list}");
+    for plant in [
+        format!("SET {V} rubbish"),
+        format!("RPUSH {V} a b"),
+        format!("SADD {l} a b"),
+        format!("HSET {t} a b"),
+        format!("SET {t} short"),
+    ] {
+        let _: String = server.ask("FLUSHALL");
+        let _: redis::Value = server.ask(&plant);
+        let world = World::on(&server.url()).await;
+        world.source.set("k", "v");
+        assert_eq!(*world.read_tagged("k", "list").await.unwrap(), "v", "{plant}");
+        let other = World::on(&server.url()).await;
+        let entry = other.words.tagged(["list"]).get("k").await.unwrap();
+        assert_eq!(entry.map(|entry| entry.origin()), Some(Origin::Far), "{plant}");
+        let unreadable = if plant.contains(V) { 1 } else { 0 };
+        assert_eq!(world.words.stats().unreadable, unreadable, "{plant}");
+    }
+    // A lease in a form that this version does not know: the source is asked, nothing is stored.
+    let _: String = server.ask("FLUSHALL");
+    let _: String = server.ask(&format!("SET {l} Zsomething PX 600000"));
+    let world = World::on(&server.url()).await;
+    world.source.set("k", "v");
+    assert_eq!(*world.read("k").await.unwrap(), "v");
+    assert_eq!(server.keys(), [l]);
+}
+
+/// What another program of ours wrote for another key, or with other settings, is no answer.
+#[tokio::test]
+async fn the_envelope_of_another_key_is_a_miss() {
+    let server = Server::start();
+    let world = World::on(&server.url()).await;
+    world.source.set("a", "of a");
+    world.source.set("k", "of k");
+    world.read("a").await.unwrap();
+    let _: i64 = server.ask(&format!("COPY test:words:1:v:{{.1.a}} {V}"));
+    assert_eq!(*world.read("k").await.unwrap(), "of k");
+    assert_eq!(world.words.stats().unreadable, 1);
+}
+
+/// The server forgets our scripts: they are sent again, and nobody notices.
+#[tokio::test]
+async fn a_flush_of_the_scripts_is_not_noticed() {
+    let server = Server::start();
+    let world = World::on(&server.url()).await;
+    for round in 0..3 {
+        let _: String = server.ask("SCRIPT FLUSH");
+        let key = format!("k{round}");
+        world.source.set(&key, "v");
+        world.read(&key).await.unwrap();
+        assert_eq!(world.has(&key).await, "v near");
+    }
+    assert_eq!(world.words.stats().far_skipped, 0);
+}
+
+/// A Redis that hangs before it has proven anything, with many callers at once: each is answered by a load of
+/// this process, and not one load each.
+#[tokio::test]
+async fn while_redis_hangs_a_process_still_loads_once_for_all_its_callers() {
+    let server = Server::start();
+    let source = Source::default();
+    let builder = Larder::builder("test").redis(server.url()).bound(30 * SECOND);
+    let world = World::of(builder.far_deadline(Duration::from_millis(100)), &source).await;
+    server.pause();
+    source.set("k", "v");
+    source.takes(Duration::from_millis(100));
+    let reads: Vec<_> = (0..50).map(|_| world.reading("k")).collect();
+    for read in reads {
+        assert_eq!(*read.await.unwrap().unwrap(), "v");
+    }
+    assert_eq!(source.loads(), 1);
+    server.resume();
+}
