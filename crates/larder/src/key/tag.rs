@@ -89,6 +89,18 @@ impl From<&str> for Tag {
     }
 }
 
+impl From<&String> for Tag {
+    fn from(name: &String) -> Tag {
+        Tag::new(name)
+    }
+}
+
+impl From<&Tag> for Tag {
+    fn from(tag: &Tag) -> Tag {
+        tag.clone()
+    }
+}
+
 impl From<String> for Tag {
     fn from(name: String) -> Tag {
         Tag::new(name)

@@ -15,9 +15,11 @@ if value and (ARGV[3] == '' or string.sub(value, 9, 24) ~= ARGV[3]) then
   return {1, value}
 end
 local lease = redis.pcall('GET', KEYS[2])
-if type(lease) == 'string' then
-  return {3, lease, redis.call('PTTL', KEYS[2])}
+local left = redis.call('PTTL', KEYS[2])
+if type(lease) == 'string' and left >= 0 then
+  return {3, lease, left}
 end
-redis.call('SET', KEYS[2], 'T' .. ARGV[1], 'PX', ARGV[2])  -- replaces a key of a wrong type as well
+-- replaces what is no lease as well: a key of a wrong type, or one without an end, which nobody would ever give up
+redis.call('SET', KEYS[2], 'T' .. ARGV[1], 'PX', ARGV[2])
 redis.call('EXISTS', KEYS[2])  -- under NOLOOP our own SET ended our tracking: read once more
 return {2}
