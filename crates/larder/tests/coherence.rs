@@ -1,4 +1,5 @@
 //! Near is coherent, or it is not served.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a scene that cannot be set has failed")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! How one gets to Redis, and what one is told when that cannot be.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a scene that cannot be set has failed")]
 
 mod support;
 

@@ -1,6 +1,7 @@
 //! What a cache written by hand gets wrong, and that it is not so here: a test for each.
 //!
 //! Races of a load with an invalidation are in `stale_set.rs`, an absent Redis in `outage.rs`.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a scene that cannot be set has failed")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! A loader that dies is replaced, by one.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a scene that cannot be set has failed")]
 
 mod support;
 
@@ -65,4 +66,42 @@ async fn when_a_load_fails_elsewhere_those_who_wait_are_told() {
     assert_eq!(error.kind(), larder::ErrorKind::Source);
     assert!(error.to_string().contains("another process"), "{error}");
     assert_eq!(there.source.loads(), 0);
+}
+
+/// Far does not tell a process of what it does itself. A load of its own that another of its flights waits for,
+/// and that ends without a store, is told of all the same: nobody waits for the lease to run out.
+#[tokio::test]
+async fn a_flight_that_waits_for_another_one_of_its_own_process_is_woken() {
+    for ends in ["stores", "fails", "is dropped", "is too large"] {
+        let server = Server::start();
+        let world = World::on(&server.url()).await;
+        let words: larder::Cache<str, String> = world
+            .larder
+            .cache("capped")
+            .value_bytes_max(100)
+            .backoff(std::time::Duration::ZERO)
+            .shared()
+            .unwrap();
+        let (mut step, load) = support::stepped();
+        let first = {
+            let words = words.clone();
+            tokio::spawn(async move { words.get_or_load("k", move || load).await })
+        };
+        step.begins().await;
+        // It asks for a tag that the first load does not carry, and so has a flight of its own.
+        let second = {
+            let words = words.tagged(["list"]);
+            let load = || async { Ok::<_, std::io::Error>("second".to_owned()) };
+            tokio::spawn(async move { words.get_or_load("k", load).await })
+        };
+        world.ear.hears("Wait", 1).await;
+        match ends {
+            "stores" => step.answers("first"),
+            "fails" => drop(step),
+            "is dropped" => first.abort(),
+            _ => step.answers(&"x".repeat(1000)),
+        }
+        assert_eq!(*second.await.unwrap().unwrap(), "second", "{ends}");
+        assert_eq!(world.ear.count("by: Timer"), 0, "{ends}");
+    }
 }

@@ -213,6 +213,14 @@ impl Flights {
         }
     }
 
+    /// A lease of this process on the key was used or given back. The far side does not tell us of
+    /// what we do ourselves, and another flight of ours may be waiting for just that.
+    pub(super) fn wake(&self, name: &[u8]) {
+        if let Some(gate) = self.shard(name).lock().get(name) {
+            gate.signals.iter().for_each(|signal| signal.tell());
+        }
+    }
+
     /// The key was ended here: who comes now must not board what began before.
     pub(crate) fn detach(&self, name: &[u8]) {
         if let Some(gate) = self.shard(name).lock().get_mut(name) {

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+use super::flight::Flights;
 use crate::clock::Clock;
 use crate::entry::Token;
 use crate::error::FarError;
@@ -26,14 +27,20 @@ pub(crate) struct Leases {
     process: [u8; 8],
     count: AtomicU64,
     pub(crate) time: Duration,
+    flights: Arc<Flights>,
     runtime: Handle,
 }
 
 impl Leases {
-    pub(crate) fn new(time: Duration, clock: &Clock, runtime: Handle) -> Leases {
+    pub(crate) fn new(
+        time: Duration,
+        flights: Arc<Flights>,
+        clock: &Clock,
+        runtime: Handle,
+    ) -> Leases {
         let mut process = [0; 8];
         process.copy_from_slice(&clock.nonce()[..8]);
-        Leases { process, count: AtomicU64::new(1), time, runtime }
+        Leases { process, count: AtomicU64::new(1), time, flights, runtime }
     }
 
     /// A token that was never drawn before.
@@ -56,18 +63,20 @@ impl Leases {
             token: self.token(),
             link,
             time: self.time,
+            flights: self.flights.clone(),
             runtime: self.runtime.clone(),
             to_give_back: true,
         }
     }
 }
 
-/// A lease asked for, and perhaps granted.
+/// A lease asked for, and perhaps granted. Dropped, it is given back.
 pub(crate) struct Lease {
     key: Key,
     token: Token,
     link: Arc<dyn Link>,
     time: Duration,
+    flights: Arc<Flights>,
     runtime: Handle,
     to_give_back: bool,
 }
@@ -103,6 +112,7 @@ impl Lease {
             let stored = lease.link.store(&lease.key, lease.token, &envelope, keep).await;
             // Unknown: if it was not stored, the lease is still there, and nobody's.
             lease.to_give_back = stored.is_err();
+            lease.wake();
             stored
         });
         storing.await.unwrap_or(Err(FarError::Slow))
@@ -119,19 +129,9 @@ impl Lease {
             let mut lease = self;
             let told = lease.link.fail(&lease.key, lease.token, code, backoff).await;
             lease.to_give_back = told.is_err();
+            lease.wake();
         });
         let _ = failing.await;
-    }
-
-    /// Gives it back, and waits until that is done.
-    pub(crate) async fn give_back(mut self) {
-        self.to_give_back = false;
-        let runtime = self.runtime.clone();
-        let giving = runtime.spawn(async move {
-            // Not told: it runs out.
-            let _ = self.link.release(&self.key, self.token).await;
-        });
-        let _ = giving.await;
     }
 
     /// Renews it every third of its time, for as long as it is polled. Ends when it is lost.
@@ -147,6 +147,11 @@ impl Lease {
             }
         }
     }
+
+    /// Far does not tell us of what we do ourselves, and another flight of this process may wait for it.
+    fn wake(&self) {
+        self.flights.wake(self.key.v());
+    }
 }
 
 impl Drop for Lease {
@@ -155,9 +160,11 @@ impl Drop for Lease {
             return;
         }
         let (key, token, link) = (self.key.clone(), self.token, self.link.clone());
+        let flights = self.flights.clone();
         self.runtime.spawn(async move {
             // Not told: it runs out.
             let _ = link.release(&key, token).await;
+            flights.wake(key.v());
         });
     }
 }

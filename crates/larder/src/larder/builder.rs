@@ -192,7 +192,8 @@ impl LarderBuilder {
         let observe = Observe::new(self.observer.clone());
         let far = self.open_far(&near, &flights, &clock, &observe).await?;
         let waiting = Arc::new(Notify::new());
-        let leases = Arc::new(Leases::new(self.lease_time, &clock, runtime.clone()));
+        let leases = Leases::new(self.lease_time, flights.clone(), &clock, runtime.clone());
+        let leases = Arc::new(leases);
         let ends = Ends {
             near: near.clone(),
             flights: flights.clone(),

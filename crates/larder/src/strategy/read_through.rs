@@ -383,14 +383,9 @@ impl Tiers {
         loaded: &Loaded<Option<Value>>,
         began: Moment,
     ) -> Result<(Arc<Held>, bool), NotStored> {
-        let ready = self.ready_to_store(call, &lease, tags, loaded, began).await;
-        let (tags, envelope, weight, fresh) = match ready {
-            Ok(ready) => ready,
-            Err(why) => {
-                lease.give_back().await;
-                return Err(why);
-            }
-        };
+        // Not ready: the lease goes, and is given back.
+        let ready = self.ready_to_store(call, &lease, tags, loaded, began).await?;
+        let (tags, envelope, weight, fresh) = ready;
         let held = Arc::new(self.held(loaded.value.clone(), tags.tagged.clone(), fresh, weight));
         let names: Vec<Tag> = tags.tagged.iter().map(|tagged| tagged.tag.clone()).collect();
         let kept = kept(&held, lease.link(), &names, &tags.watched);
