@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use larder::{Larder, Origin};
-use support::{PATIENT, Process, Server, Source, World, until};
+use support::{PATIENT, Process, Proxy, Server, Source, World, until};
 
 #[test]
 fn other_process() {
@@ -130,6 +130,24 @@ async fn without_a_heartbeat_near_serves_no_longer_than_the_bound() {
     assert_eq!(*world.read("k").await.unwrap(), "two");
     server.resume();
     world.ear.hears("Connected { again: true }", 1).await;
+}
+
+/// Every message to us is swallowed, and nothing tells us so: near ends with the bound all the same.
+#[tokio::test]
+async fn when_every_push_is_lost_near_ends_with_the_bound() {
+    let server = Server::start();
+    let wire = Proxy::to(&server);
+    let source = Source::default();
+    let builder = Larder::builder("test").redis(wire.url()).bound(Duration::from_millis(400));
+    let world = World::of(builder, &source).await;
+    source.set("k", "one");
+    world.read("k").await.unwrap();
+    wire.hold(0);
+    let _: i64 = server.ask(&format!("DEL {V}"));
+    source.set("k", "two");
+    world.larder.settled().await;
+    assert_eq!(*world.read("k").await.unwrap(), "two");
+    wire.let_go();
 }
 
 /// A process that was stopped for longer than B does not serve what it held, not even at once after.

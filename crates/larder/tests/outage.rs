@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use larder::{ErrorKind, Larder, Origin, SECOND};
-use support::{Ear, PATIENT, Process, Server, Source, World, server::free_port, until};
+use support::{Ear, PATIENT, Process, Proxy, Server, Source, World, server::free_port, until};
 
 const V: &str = "test:words:1:v:{.1.k}";
 
@@ -121,6 +121,26 @@ async fn an_invalidation_that_is_not_confirmed_is_sent_until_it_is() {
         words.get_or_load("k", load("three")).await.unwrap().origin() == Origin::Near
     })
     .await;
+}
+
+/// The server does what it is told, and its answer is lost: nobody knows, so it is not `Ok`, and it is said again.
+#[tokio::test]
+async fn an_end_whose_answer_is_lost_is_not_confirmed() {
+    let server = Server::start();
+    let wire = Proxy::to(&server);
+    let ear = Ear::default();
+    let builder = Larder::builder("test").redis(wire.url()).bound(30 * SECOND);
+    let builder = builder.invalidate_deadline(Duration::from_millis(100)).observer(ear.observer());
+    let larder = builder.open().await.unwrap();
+    let words: larder::Cache<str, String> = larder.cache("words").shared().unwrap();
+    wire.hold(1);
+    let asked = server.calls("unlink");
+    assert_eq!(words.invalidate("k").await.unwrap_err().kind(), ErrorKind::Unconfirmed);
+    until("it is said again", || async { server.calls("unlink") > asked + 1 }).await;
+    assert!(words.put("k", "v".to_owned()).await.is_err());
+    wire.let_go();
+    ear.hears("Confirmed { waiting: 0 }", 1).await;
+    words.invalidate("k").await.unwrap();
 }
 
 /// `close` waits for what is not confirmed yet, no longer than it is told to.

@@ -7,7 +7,7 @@
 mod support;
 
 use larder::{Cache, Larder, Loaded, Tag};
-use support::{Process, Server, Source, World, stepped, until};
+use support::{Process, Proxy, Server, Source, World, stepped, until};
 
 #[test]
 fn other_process() {
@@ -151,6 +151,29 @@ async fn whoever_boards_a_load_from_before_the_end_of_a_tag_is_sent_back() {
         assert_eq!(*before.await.unwrap().unwrap(), "old");
         assert_eq!(*after.await.unwrap().unwrap(), "new");
     }
+}
+
+/// Nothing is loaded here: far's answer is on the wire when the tag ends. Whoever asks after that boards the
+/// flight that waits for it, and is sent back.
+#[tokio::test]
+async fn whoever_boards_an_answer_from_before_the_end_of_a_tag_is_sent_back() {
+    let server = Server::start();
+    let (other, wire) = (World::on(&server.url()).await, Proxy::to(&server));
+    other.source.set("k", "old");
+    other.read_tagged("k", "list").await.unwrap();
+    let builder = Larder::builder("test").redis(wire.url()).bound(support::NEVER);
+    let here = World::of(builder.far_deadline(support::NEVER), &other.source).await;
+    wire.hold(0);
+    let asked = server.calls("get");
+    let before = here.reading_tagged("k", "list");
+    until("far is asked", || async { server.calls("get") == asked + 2 }).await;
+    here.larder.invalidate_tag("list").await.unwrap();
+    here.source.set("k", "new");
+    let after = here.reading_tagged("k", "list");
+    tokio::task::yield_now().await;
+    wire.let_go();
+    assert_eq!(*before.await.unwrap().unwrap(), "old", "it asked before the tag ended");
+    assert_eq!(*after.await.unwrap().unwrap(), "new");
 }
 
 /// A tag that only the load tells of, and that ended while the load ran.

@@ -15,11 +15,13 @@
 
 pub mod ear;
 pub mod process;
+pub mod proxy;
 pub mod server;
 pub mod world;
 
 pub use ear::{Ear, Heard};
 pub use process::Process;
+pub use proxy::Proxy;
 pub use server::Server;
 pub use world::{Source, World, stepped};
 
