@@ -167,22 +167,23 @@ impl Larder {
         settings: Settings,
         opened: Arc<T>,
     ) -> Result<Arc<T>, Error> {
+        let types = TypeId::of::<T>();
         let mut caches = self.inner.caches.lock();
-        if let Some(known) = caches.get(name)
-            && let Some(shared) = known.shared.upgrade()
-        {
-            let what = match shared.downcast::<T>() {
-                Ok(shared) if known.settings == settings => return Ok(shared),
-                Ok(_) => "settings",
-                Err(_) => "types",
-            };
-            let text =
-                format!("cache {name} is open with other {what}: open it once, and clone it");
-            return Err(Error::new(ErrorKind::Config, text));
+        if let Some(known) = caches.get_mut(name) {
+            // Also when no view is left: near and far still hold what was kept under the name.
+            if known.types != types || known.settings != settings {
+                let what = if known.types != types { "types" } else { "settings" };
+                let text =
+                    format!("cache {name} is open with other {what}: open it once, and clone it");
+                return Err(Error::new(ErrorKind::Config, text));
+            }
+            if let Some(Ok(shared)) = known.shared.upgrade().map(Arc::downcast) {
+                return Ok(shared);
+            }
         }
         // Weak, since every view holds the handle: a circle would keep both alive for ever.
         let shared: Weak<T> = Arc::downgrade(&opened);
-        caches.insert(name.to_owned(), Opened { settings, shared });
+        caches.insert(name.to_owned(), Opened { types, settings, shared });
         Ok(opened)
     }
 }
@@ -200,6 +201,7 @@ pub(crate) struct Settings {
 
 /// What a name was opened as.
 struct Opened {
+    types: TypeId,
     settings: Settings,
     shared: Weak<dyn Any + Send + Sync>,
 }

@@ -24,6 +24,11 @@ impl Pulse {
         Pulse { alive: AtomicBool::new(true), until: AtomicU64::new(Moment::NEVER.to_bits()) }
     }
 
+    /// Of one answer whose changes nobody will tell of.
+    pub(crate) fn up_to(moment: Moment) -> Pulse {
+        Pulse { alive: AtomicBool::new(true), until: AtomicU64::new(moment.to_bits()) }
+    }
+
     /// Of a far side in this process: its changes are applied before the call that made them ends.
     pub(crate) fn always() -> Pulse {
         Pulse { alive: AtomicBool::new(true), until: AtomicU64::new(u64::MAX) }

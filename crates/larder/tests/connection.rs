@@ -6,7 +6,7 @@ mod support;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 
-use larder::{Error, ErrorKind, Larder, Origin};
+use larder::{Error, ErrorKind, Larder};
 use support::{Ear, Server, World, server::free_port};
 
 async fn refused(url: &str) -> Error {
@@ -138,18 +138,30 @@ async fn early_callers_do_not_make_a_connection_each() {
     assert!(made < 20, "{made} connections were made, most of them this test's own questions");
 }
 
-/// The user may not turn tracking on: larder says so, works, and serves nothing from near.
+/// The user may not turn tracking on: larder says so and works; what is near ends with the bound, since nobody
+/// tells of changes, and who waits for another's load looks again and again.
 #[tokio::test]
-async fn without_tracking_nothing_is_served_from_near() {
+async fn without_tracking_near_ends_with_the_bound_and_waiters_look_again() {
     let server = Server::start();
     let acl = "ACL SETUSER app on >s3cret ~* &* +@all -client|tracking";
     let _: String = server.ask(acl);
     let url = format!("redis://app:s3cret@127.0.0.1:{}", server.port());
-    let world = World::on(&url).await;
-    world.source.set("k", "v");
-    world.read("k").await.unwrap();
-    assert_eq!(world.read("k").await.unwrap().origin(), Origin::Far);
-    assert_eq!(world.source.loads(), 1);
+    let (here, there) = (World::on(&url).await, World::on(&url).await);
+    let (mut step, load) = support::stepped();
+    let loading = here.reading_by("k", load);
+    step.begins().await;
+    let waiting = there.reading("k");
+    there.ear.hears("Wait", 3).await;
+    step.answers("one");
+    assert_eq!(*loading.await.unwrap().unwrap(), "one");
+    assert_eq!(*waiting.await.unwrap().unwrap(), "one");
+    assert_eq!(there.has("k").await, "one near");
+    here.words.invalidate("k").await.unwrap();
+    assert_eq!(here.has("k").await, "nothing", "who ends it knows at once");
+    here.source.set("k", "two");
+    assert_eq!(*here.read("k").await.unwrap(), "two");
+    here.larder.settled().await;
+    assert_eq!(there.has("k").await, "two far");
 }
 
 /// Redis comes while the service runs: it is found.

@@ -7,14 +7,14 @@ use crate::key::ToKey;
 
 impl<K, V> Cache<K, V>
 where
-    K: ToKey,
+    K: ToKey + ?Sized,
     V: Send + Sync + 'static,
 {
     /// Returns the entries for `keys`, in their order; `None` where near and far have no fresh one.
     /// Never loads.
     ///
     /// # Cost
-    /// Round trips to far: 0 if near has all, else 1.
+    /// Round trips to far: 0 if near has all, else 1; 1 more for tags that loaders learned.
     ///
     /// # Errors
     /// [`ErrorKind::Key`](crate::ErrorKind::Key) if any of the keys is too long.

@@ -47,12 +47,12 @@ pub enum Stored {
 impl<V: Send + Sync + 'static> Lease<V> {
     /// Keeps what was loaded, if nothing ended the entry since the lease was granted.
     pub async fn store(self, value: impl Into<Loaded<V>>) -> Stored {
-        stored(self.hand.store(erase(value.into())).await.1)
+        stored(self.hand.store(erase(value.into())).await)
     }
 
     /// Remembers that there is none.
     pub async fn store_none(self) -> Stored {
-        stored(self.hand.store(Loaded::new(None)).await.1)
+        stored(self.hand.store(Loaded::new(None)).await)
     }
 }
 

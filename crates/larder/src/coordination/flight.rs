@@ -32,13 +32,20 @@ use crate::pulse::Pulse;
 
 const SHARDS: usize = 64;
 
-/// What a flight brings.
+/// What a flight brings to its passengers.
 #[derive(Clone)]
 pub(crate) struct Landing {
     pub(crate) answer: Result<(Arc<Held>, Origin), Error>,
     /// It was overtaken by a change: good for the one who led, whose call overlapped the change.
     /// Those who boarded ask again.
     pub(crate) overtaken: bool,
+}
+
+/// What a flight has come to. Whether it was overtaken is asked when its doors are closed: nobody may
+/// board between the question and the landing.
+pub(crate) struct Landed {
+    pub(crate) answer: Result<(Arc<Held>, Origin), Error>,
+    pub(crate) is_overtaken: Box<dyn FnOnce() -> bool + Send>,
 }
 
 /// Hears of changes to one key, from before it asks until it is dropped.
@@ -144,7 +151,7 @@ impl Flights {
     ) -> Passenger
     where
         F: FnOnce(Arc<Flight>) -> Flying,
-        Flying: Future<Output = Landing> + Send + 'static,
+        Flying: Future<Output = Landed> + Send + 'static,
     {
         let now = self.clock.now();
         let mut shard = self.shard(key.v()).lock();
@@ -186,20 +193,16 @@ impl Flights {
 
     fn take_off<Flying>(self: &Arc<Self>, key: &Key, flight: &Arc<Flight>, flying: Flying)
     where
-        Flying: Future<Output = Landing> + Send + 'static,
+        Flying: Future<Output = Landed> + Send + 'static,
     {
         let mut cancelled = flight.cancelled.subscribe();
         // Lands in its drop, so that passengers get an answer whatever becomes of the task.
-        let mut landing = Lands {
-            flights: self.clone(),
-            key: key.clone(),
-            flight: flight.clone(),
-            with: Landing { answer: Err(gone()), overtaken: false },
-        };
+        let mut landing =
+            Lands { flights: self.clone(), key: key.clone(), flight: flight.clone(), with: None };
         self.runtime.spawn(async move {
             tokio::select! {
                 biased;
-                landed = flying => landing.with = landed,
+                landed = flying => landing.with = Some(landed),
                 _ = cancelled.wait_for(|cancelled| *cancelled) => {}
             }
             drop(landing);
@@ -288,14 +291,18 @@ struct Lands {
     flights: Arc<Flights>,
     key: Key,
     flight: Arc<Flight>,
-    with: Landing,
+    with: Option<Landed>,
 }
 
 impl Drop for Lands {
     fn drop(&mut self) {
         // Doors first: nobody may board what has landed.
         self.flights.forget(&self.key, &self.flight.signal, Some(&self.flight));
-        self.flight.landed.send_replace(Some(self.with.clone()));
+        let landing = match self.with.take() {
+            Some(Landed { answer, is_overtaken }) => Landing { answer, overtaken: is_overtaken() },
+            None => Landing { answer: Err(gone()), overtaken: false },
+        };
+        self.flight.landed.send_replace(Some(landing));
     }
 }
 

@@ -118,20 +118,19 @@ impl Lease {
         storing.await.unwrap_or(Err(FarError::Slow))
     }
 
-    /// Leaves word that the source failed; without a back-off, gives the lease back.
-    pub(crate) async fn fail(mut self, code: &'static str, backoff: Duration) {
+    /// Leaves word that the source failed; without a back-off, gives the lease back. Nobody waits for it.
+    pub(crate) fn fail(mut self, code: &'static str, backoff: Duration) {
         if backoff.is_zero() {
             return; // dropped: given back
         }
         self.to_give_back = false;
         let runtime = self.runtime.clone();
-        let failing = runtime.spawn(async move {
+        runtime.spawn(async move {
             let mut lease = self;
             let told = lease.link.fail(&lease.key, lease.token, code, backoff).await;
             lease.to_give_back = told.is_err();
             lease.wake();
         });
-        let _ = failing.await;
     }
 
     /// Renews it every third of its time, for as long as it is polled. Ends when it is lost.
@@ -160,10 +159,10 @@ impl Drop for Lease {
             return;
         }
         let (key, token, link) = (self.key.clone(), self.token, self.link.clone());
-        let flights = self.flights.clone();
+        let (flights, time) = (self.flights.clone(), self.time);
         self.runtime.spawn(async move {
             // Not told: it runs out.
-            let _ = link.release(&key, token).await;
+            let _ = link.release(&key, token, time).await;
             flights.wake(key.v());
         });
     }

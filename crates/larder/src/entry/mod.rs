@@ -7,13 +7,14 @@
 use std::any::Any;
 use std::fmt;
 use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
 use crate::clock::Moment;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::key::{Key, Tag};
 
 pub(crate) mod codec;
@@ -44,6 +45,24 @@ pub(crate) struct Shape {
     pub(crate) decode: DecodeValue,
 }
 
+impl Shape {
+    /// As bytes. A panic in the type's own code is an error like any other.
+    pub(crate) fn encoded(&self, value: &Value, bytes_max: usize) -> Result<Encoded, Error> {
+        unwinding(|| (self.encode)(value, bytes_max))
+    }
+
+    /// From bytes, likewise.
+    pub(crate) fn decoded(&self, bytes: &[u8]) -> Result<Value, Error> {
+        unwinding(|| (self.decode)(bytes))
+    }
+}
+
+fn unwinding<T>(run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+        Err(Error::new(ErrorKind::Encode, "the type's own (de)serialisation panicked"))
+    })
+}
+
 pub(crate) type EncodeValue = Box<dyn Fn(&Value, usize) -> Result<Encoded, Error> + Send + Sync>;
 pub(crate) type DecodeValue = Box<dyn Fn(&[u8]) -> Result<Value, Error> + Send + Sync>;
 
@@ -66,6 +85,8 @@ pub(crate) struct Held {
     pub(crate) fresh_until: Moment,
     /// Bytes it is charged for.
     pub(crate) weight: u64,
+    /// Of the envelope it came from or went into, if there is one.
+    pub(crate) id: Option<Token>,
 }
 
 impl Held {

@@ -64,6 +64,9 @@ impl Shelf {
         let now = self.clock.now();
         let mut changed = Vec::new();
         state.expire(now, &mut changed);
+        // Like Redis: what runs out is told to all but the one whose own command came upon it.
+        self.tell(&changed, from);
+        changed.clear();
         let mut step = Step { state: &mut state, now, own: Vec::new() };
         let answer = run(&mut step);
         let own = step.own;
@@ -110,6 +113,16 @@ impl State {
     }
 
     fn shrink(&mut self, bytes_max: usize, changed: &mut Vec<Arc<[u8]>>) {
+        // One that could never fit goes alone, instead of taking all the others with it.
+        let last = self.by_write.last_key_value().map(|(_, name)| name.clone());
+        let too_large = |name: &Arc<[u8]>| {
+            let item = self.items.get(name);
+            item.is_some_and(|item| OVERHEAD + name.len() + item.bytes.len() > bytes_max)
+        };
+        if let Some(name) = last.filter(too_large) {
+            self.remove(&name);
+            changed.push(name);
+        }
         while self.bytes > bytes_max {
             let Some((_, name)) = self.by_write.first_key_value() else { return };
             let name = name.clone();
@@ -261,6 +274,14 @@ impl Link for MemoryLink {
         &self.pulse
     }
 
+    fn tells_changes(&self) -> bool {
+        true
+    }
+
+    fn believed(&self, _asked: Moment) -> Arc<Pulse> {
+        self.pulse.clone()
+    }
+
     fn server_now_ms(&self) -> u64 {
         // Any clock will do that all readers of this shelf share.
         self.shelf.clock.now().to_bits() / 1_000_000
@@ -298,11 +319,6 @@ impl Link for MemoryLink {
             };
             Read { claim, tags: self.states_of(step, tags) }
         }))
-    }
-
-    fn discard<'a>(&'a self, key: &'a Key) -> Reply<'a, ()> {
-        self.tracked(|step| step.unlink(key.v()));
-        ready(())
     }
 
     fn generations<'a>(&'a self, tags: &'a [Tag]) -> Reply<'a, Vec<Option<Generation>>> {
@@ -380,7 +396,7 @@ impl Link for MemoryLink {
         ready(())
     }
 
-    fn release<'a>(&'a self, key: &'a Key, token: Token) -> Reply<'a, ()> {
+    fn release<'a>(&'a self, key: &'a Key, token: Token, _within: Duration) -> Reply<'a, ()> {
         self.tracked(|step| {
             if step.holds(&key.l(), &token) {
                 step.unlink(&key.l());
@@ -429,6 +445,10 @@ impl Far for MemoryFar {
             step.set(key.v(), envelope.to_vec(), keep);
             step.unlink(&key.l());
         })
+    }
+
+    fn discard<'a>(&'a self, key: &'a Key) -> Reply<'a, ()> {
+        self.link.untracked(|step| step.unlink(key.v()))
     }
 
     fn is_back(&self) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + '_>> {

@@ -15,6 +15,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::Moment;
 use crate::entry::{Ended, Generation, Token};
 use crate::error::FarError;
 use crate::key::{Key, Tag};
@@ -89,8 +90,15 @@ pub(crate) struct Read {
 
 /// The connection a load began on.
 pub(crate) trait Link: Send + Sync {
-    /// How long what it answered may be believed.
+    /// How long changes to what it answered are sure to be told in time.
     fn pulse(&self) -> &Arc<Pulse>;
+
+    /// Whether changes are told at all. Where they are not, who waits looks again and again.
+    fn tells_changes(&self) -> bool;
+
+    /// How long an answer to what was asked at `asked` may be served from near: while [`pulse`](Self::pulse)
+    /// beats. Where no changes are told, it ends by itself, as early as a lost one would cost.
+    fn believed(&self, asked: Moment) -> Arc<Pulse>;
 
     /// The server's clock, as last estimated, in milliseconds since 1970.
     fn server_now_ms(&self) -> u64;
@@ -108,9 +116,6 @@ pub(crate) trait Link: Send + Sync {
         seen: Option<Token>,
         tags: &'a [Tag],
     ) -> Reply<'a, Read>;
-
-    /// Removes bytes under a value's name that cannot be read. One round trip.
-    fn discard<'a>(&'a self, key: &'a Key) -> Reply<'a, ()>;
 
     /// Reads generations. One round trip.
     fn generations<'a>(&'a self, tags: &'a [Tag]) -> Reply<'a, Vec<Option<Generation>>>;
@@ -152,8 +157,9 @@ pub(crate) trait Link: Send + Sync {
         backoff: Duration,
     ) -> Reply<'a, ()>;
 
-    /// Gives the lease back, if it still holds the token.
-    fn release<'a>(&'a self, key: &'a Key, token: Token) -> Reply<'a, ()>;
+    /// Gives the lease back, if it still holds the token. Nobody waits for it, so it may take as long as
+    /// the lease itself would: a command that is given up while it waits for its turn is never sent.
+    fn release<'a>(&'a self, key: &'a Key, token: Token, within: Duration) -> Reply<'a, ()>;
 
     /// Renews the lease; false when it is no longer ours.
     fn extend<'a>(&'a self, key: &'a Key, token: Token, lease: Duration) -> Reply<'a, bool>;
@@ -172,6 +178,9 @@ pub(crate) trait Far: Send + Sync {
 
     /// Keeps a value whose only home is the cache, and ends older loads. Sent once.
     fn put<'a>(&'a self, key: &'a Key, envelope: &'a [u8], keep: Duration) -> Reply<'a, ()>;
+
+    /// Removes bytes under a value's name that cannot be read. Waited for no longer than a read is.
+    fn discard<'a>(&'a self, key: &'a Key) -> Reply<'a, ()>;
 
     /// Ends once a connection that was lost is back.
     fn is_back(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;

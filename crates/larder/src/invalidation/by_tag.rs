@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::entry::envelope::{self, Header, Unreadable};
-use crate::entry::{Generation, Held, Shape, Tagged, Token};
+use crate::entry::{Generation, Held, Shape, Tagged};
 use crate::error::Error;
 use crate::key::{Key, Tag};
 
@@ -22,7 +22,7 @@ pub(crate) struct Opened<'a> {
 pub(crate) enum Verdict {
     Alive(Held),
     /// A tag was ended, or its time is up: the next load must be given leave over this very one.
-    Dead(Token),
+    Dead,
 }
 
 /// More than this ahead of our estimate, a time of storing says nothing.
@@ -38,10 +38,14 @@ pub(crate) fn open<'a>(
 }
 
 impl Opened<'_> {
+    /// The tags it carries.
+    pub(crate) fn tags(&self) -> impl Iterator<Item = &Tag> {
+        self.header.tags.iter().map(|tagged| &tagged.tag)
+    }
+
     /// The tags that were not asked for.
     pub(crate) fn unknown_tags(&self, asked: &[Tag]) -> Vec<Tag> {
-        let tags = self.header.tags.iter().map(|tagged| &tagged.tag);
-        tags.filter(|tag| !asked.contains(tag)).cloned().collect()
+        self.tags().filter(|tag| !asked.contains(tag)).cloned().collect()
     }
 
     /// Compares with generations that were read after the envelope was, `asked` and `generations`
@@ -67,9 +71,9 @@ impl Opened<'_> {
         let ahead = stored_at_ms > server_now_ms.saturating_add(AHEAD_MAX_MS);
         let fresh = !ahead && age_ms < u64::from(fresh_ms) && age_ms <= u64::from(hard_ms);
         if !alive || !carried || !fresh {
-            return Ok(Verdict::Dead(id));
+            return Ok(Verdict::Dead);
         }
-        let value = if negative { None } else { Some((shape.decode)(self.payload)?) };
+        let value = if negative { None } else { Some(shape.decoded(self.payload)?) };
         let age = Duration::from_millis(age_ms);
         Ok(Verdict::Alive(Held {
             value,
@@ -77,6 +81,7 @@ impl Opened<'_> {
             tags: tags.into(),
             received: now,
             age,
+            id: Some(id),
             fresh_until: now.plus(Duration::from_millis(fresh_ms.into()).saturating_sub(age)),
         }))
     }

@@ -20,6 +20,7 @@ pub(crate) fn listener(near: Arc<Near>, flights: Arc<Flights>) -> Changes {
         Change::Name(name) => match parse(name) {
             Named::Value(name) => {
                 near.drop_key(name);
+                near.absent.mark(name); // ended or run out, most of the time
                 flights.changed(name);
             }
             Named::Lease(name) => flights.changed(&name),

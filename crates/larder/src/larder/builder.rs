@@ -207,8 +207,8 @@ impl LarderBuilder {
         tasks.spawn(ends.clone().send_again());
         tasks.spawn(sweep(Arc::downgrade(&near), clock.clone()));
         let failures = Arc::new(Failures::default());
+        let (app, bound) = (self.app, self.bound);
         let tiers = Tiers { near, far, flights, leases, failures, observe, clock, runtime };
-        let (bound, app) = (self.bound, self.app);
         let (caches, tasks) = (Mutex::default(), Mutex::new(tasks));
         Ok(Larder { inner: Arc::new(Inner { app, tiers, ends, bound, caches, tasks }) })
     }

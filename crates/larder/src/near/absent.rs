@@ -1,6 +1,6 @@
 //! Which keys are likely to be nowhere: a guess that saves a round trip, never a promise.
 //!
-//! A key that was ended here is asked for with READ at once, which can grant the lease, instead of
+//! A key that was ended, or changed under our eyes, is asked for with READ at once, which can grant the lease, instead of
 //! with a plain GET first. A fixed table of hashes: a collision costs one script where a GET would
 //! have done.
 

@@ -23,17 +23,26 @@ use crate::key::Tag;
 const UNTRACKED: u64 = u64::MAX;
 
 struct Cell {
+    /// Counts whatever makes what is known of the tag unsure.
     version: AtomicU64,
+    /// Counts how often the tag has ended, or may have.
+    ends: AtomicU64,
     /// What was read last, and when; `None` since the last push.
     known: Mutex<Option<(Generation, Moment)>>,
 }
 
 impl Cell {
     fn with_version(version: u64) -> Arc<Cell> {
-        Arc::new(Cell { version: AtomicU64::new(version), known: Mutex::new(None) })
+        let (version, ends) = (AtomicU64::new(version), AtomicU64::new(0));
+        Arc::new(Cell { version, ends, known: Mutex::new(None) })
     }
 
-    fn empty(&self) {
+    fn end(&self) {
+        self.ends.fetch_add(1, Ordering::AcqRel);
+        self.unsettle();
+    }
+
+    fn unsettle(&self) {
         let mut known = self.known.lock();
         *known = None;
         self.version.fetch_add(1, Ordering::AcqRel);
@@ -45,12 +54,24 @@ impl Cell {
 pub(crate) struct Watched {
     cell: Arc<Cell>,
     version: u64,
+    ends: u64,
 }
 
 impl Watched {
-    /// Has nothing happened to the tag since?
+    fn of(cell: Arc<Cell>) -> Watched {
+        let version = cell.version.load(Ordering::Acquire);
+        let ends = cell.ends.load(Ordering::Acquire);
+        Watched { cell, version, ends }
+    }
+
+    /// Is what was learned of the tag still sure?
     pub(crate) fn is_current(&self) -> bool {
         self.version != UNTRACKED && self.cell.version.load(Ordering::Acquire) == self.version
+    }
+
+    /// May the tag have ended since?
+    pub(crate) fn has_ended(&self) -> bool {
+        self.version == UNTRACKED || self.cell.ends.load(Ordering::Acquire) != self.ends
     }
 
     /// A reply to a read that was sent after `self` was taken, and what it proves.
@@ -69,6 +90,7 @@ impl Watched {
             _ => {
                 *known = None;
                 self.cell.version.fetch_add(1, Ordering::AcqRel);
+                self.cell.ends.fetch_add(1, Ordering::AcqRel);
             }
         }
     }
@@ -105,44 +127,49 @@ impl Generations {
     pub(crate) fn watch(&self, tag: &Tag) -> Watched {
         let mut cells = self.cells.lock();
         if let Some(cell) = cells.by_tag.get(tag) {
-            return Watched { version: cell.version.load(Ordering::Acquire), cell: cell.clone() };
+            return Watched::of(cell.clone());
         }
         if cells.by_tag.len() >= self.cells_max && !cells.make_room(self.cells_max) {
-            return Watched { cell: Cell::with_version(UNTRACKED), version: UNTRACKED };
+            return Watched::of(Cell::with_version(UNTRACKED));
         }
         let cell = Cell::with_version(0);
         cells.by_tag.insert(tag.clone(), cell.clone());
-        Watched { cell, version: 0 }
+        Watched::of(cell)
     }
 
-    /// The generation that was known before `moment` and has not changed since.
-    pub(crate) fn known_before(&self, tag: &Tag, moment: Moment) -> Option<(Generation, Watched)> {
+    /// The generation that was known before `moment` and has not changed since, as far as was heard.
+    /// It may have been read over a connection that is gone, and nobody tells of its changes any more:
+    /// to be compared with what is read anew.
+    pub(crate) fn known_before(&self, tag: &Tag, moment: Moment) -> Option<Generation> {
         let cells = self.cells.lock();
         let cell = cells.by_tag.get(tag)?;
         let known = cell.known.lock();
         let (generation, at) = (*known)?;
-        let watched = Watched { version: cell.version.load(Ordering::Acquire), cell: cell.clone() };
-        (at < moment).then_some((generation, watched))
+        (at < moment).then_some(generation)
     }
 
     /// The tag has ended, or is about to.
     pub(crate) fn empty(&self, tag: &Tag) {
         self.ends.fetch_add(1, Ordering::AcqRel);
-        self.unsettle(tag);
+        if let Some(cell) = self.cells.lock().by_tag.get(tag) {
+            cell.end();
+        }
     }
 
     /// Nothing may rest on what is known of the tag, until it is read anew.
     pub(crate) fn unsettle(&self, tag: &Tag) {
         if let Some(cell) = self.cells.lock().by_tag.get(tag) {
-            cell.empty();
+            cell.unsettle();
         }
     }
 
     /// News were lost.
     pub(crate) fn empty_all(&self) {
         self.ends.fetch_add(1, Ordering::AcqRel);
-        for cell in self.cells.lock().by_tag.values() {
-            cell.empty();
+        let mut cells = self.cells.lock();
+        cells.rest = 0; // near is emptied as well, and with it most cells are free
+        for cell in cells.by_tag.values() {
+            cell.end();
         }
     }
 }

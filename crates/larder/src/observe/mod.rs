@@ -4,6 +4,7 @@
 //! the [`Observer`], when there is one. An observer is called where the thing happens, on the hot
 //! path too: it must be quick and must not block.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -134,6 +135,8 @@ pub enum NotStored {
     Lifetime,
     /// The shared side did not answer.
     Far,
+    /// It carries more than 255 tags.
+    TooManyTags,
 }
 
 /// Hears of every [`Event`].
@@ -177,7 +180,11 @@ impl Observe {
             self.all.count(&event);
         }
         if let Some(observer) = &self.observer {
-            observer.event(&event);
+            // A panic of theirs would end a task of ours, and with it the heartbeat or the retries.
+            let telling = AssertUnwindSafe(|| observer.event(&event));
+            if catch_unwind(telling).is_err() {
+                tracing::error!(?event, "the observer panicked");
+            }
         }
     }
 

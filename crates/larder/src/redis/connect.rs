@@ -86,6 +86,8 @@ fn config<T>(text: impl Into<String>) -> Result<T, Error> {
 pub(crate) enum NoConnection {
     /// It may pass: try again.
     Away(String),
+    /// It hung up without a word: no Redis, or one that is just being started behind a proxy.
+    HungUp(Error),
     /// It will not pass by itself.
     Wrong(Error),
 }
@@ -221,6 +223,11 @@ fn refine(address: &Address, why: &RedisError) -> NoConnection {
                 "{address} asks for a password: put one in the URL, redis://user:password@host:port/0"
             ));
         }
+        "DENIED" => {
+            return wrong(format!(
+                "{address} is in protected mode and takes no one from outside its own machine: {said}"
+            ));
+        }
         "NOPERM" => return wrong(format!("{address}: the user lacks a permission: {said}")),
         "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "BUSY" => return NoConnection::Away(text),
         _ => {}
@@ -245,7 +252,10 @@ fn refine(address: &Address, why: &RedisError) -> NoConnection {
         RedisKind::Io
             if !why.is_connection_refusal() && !why.is_timeout() && why.is_connection_dropped() =>
         {
-            not_redis(address, "it closed the connection without an answer")
+            match not_redis(address, "it closed the connection without an answer") {
+                NoConnection::Wrong(why) => NoConnection::HungUp(why),
+                other => other,
+            }
         }
         _ => NoConnection::Away(format!("{address}: {text}")),
     }

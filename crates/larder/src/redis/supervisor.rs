@@ -10,7 +10,7 @@
 //! connection; callers then find none, and ask the loader.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
@@ -96,6 +96,14 @@ impl Line {
         FarError::Refused(why.to_string())
     }
 
+    pub(crate) fn tracks(&self) -> bool {
+        self.tracks
+    }
+
+    pub(crate) fn bound(&self) -> Duration {
+        self.terms.bound
+    }
+
     pub(crate) fn deadline(&self) -> Duration {
         self.terms.deadline
     }
@@ -130,7 +138,11 @@ impl Line {
                 () = terms.clock.sleep(due) => {}
             }
             let sent = terms.clock.now();
-            let patience = last.plus(terms.bound).since(sent).max(terms.bound / 4);
+            let patience = last.plus(terms.bound).since(sent);
+            if patience.is_zero() {
+                // We were stopped ourselves. What is on the wire now may be from any time since.
+                return "a heartbeat is overdue".to_owned();
+            }
             let mut time = pipe();
             time.cmd("TIME");
             let answer = tokio::select! {
@@ -161,6 +173,24 @@ fn is_no_script(answer: &Value) -> bool {
     matches!(answer, Value::ServerError(why) if why.kind() == Some(ServerErrorKind::NoScript))
 }
 
+/// Growing, jittered pauses between tries.
+struct Pauses {
+    next: Duration,
+    clock: Clock,
+}
+
+impl Pauses {
+    fn new(clock: &Clock) -> Pauses {
+        Pauses { next: FIRST_PAUSE, clock: clock.clone() }
+    }
+
+    async fn pause(&mut self) {
+        let half = self.next / 2;
+        self.clock.sleep(half + self.clock.up_to(half)).await;
+        self.next = (self.next * 2).min(LONGEST_PAUSE);
+    }
+}
+
 /// Keeps one connection of a role alive.
 pub(crate) struct Supervisor {
     /// `Away` while there is none, `Closed` once there will be none.
@@ -170,6 +200,8 @@ pub(crate) struct Supervisor {
     terms: Terms,
     /// Connections made so far.
     made: AtomicUsize,
+    /// Once is loud enough.
+    said_untracked: AtomicBool,
 }
 
 impl Supervisor {
@@ -177,7 +209,8 @@ impl Supervisor {
         let up = watch::Sender::new(false);
         let made = AtomicUsize::new(0);
         let current = Mutex::new(Err(FarError::Away));
-        Arc::new(Supervisor { current, up, role, terms, made })
+        let said_untracked = AtomicBool::new(false);
+        Arc::new(Supervisor { current, up, role, terms, made, said_untracked })
     }
 
     /// The connection in use.
@@ -192,8 +225,20 @@ impl Supervisor {
         let _ = up.wait_for(|up| *up).await;
     }
 
+    /// The first try. Whoever hangs up without a word gets a second and a third chance.
+    pub(crate) async fn connect_first(&self) -> Result<Arc<Line>, NoConnection> {
+        let mut pauses = Pauses::new(&self.terms.clock);
+        for _ in 0..2 {
+            match self.connect().await {
+                Err(NoConnection::HungUp(_)) => pauses.pause().await,
+                answer => return answer,
+            }
+        }
+        self.connect().await
+    }
+
     /// One try, with its answer.
-    pub(crate) async fn connect(&self) -> Result<Arc<Line>, NoConnection> {
+    async fn connect(&self) -> Result<Arc<Line>, NoConnection> {
         let pulse = Arc::new(Pulse::new());
         let lost = Arc::new(Notify::new());
         let heard = {
@@ -204,10 +249,13 @@ impl Supervisor {
         let terms = &self.terms;
         let Dialled { connection, sent, server_ms, tracks } =
             dial(&terms.address, self.role, terms.scripts, &terms.clock, heard).await?;
-        if self.role == Role::Tracked && !tracks {
+        if self.role == Role::Tracked
+            && !tracks
+            && !self.said_untracked.swap(true, Ordering::Relaxed)
+        {
             tracing::warn!(
                 redis = %terms.address,
-                "the server refuses CLIENT TRACKING: nothing is served from near; grant +client|tracking"
+                "the server refuses CLIENT TRACKING: near copies end with the bound, and waiters poll; grant +client|tracking"
             );
         }
         let ahead_ms = AtomicI64::new(0);
@@ -217,31 +265,41 @@ impl Supervisor {
         Ok(line)
     }
 
-    /// Runs until the process stops it. `first` is what the first try gave; why it failed has been
-    /// told.
+    /// Runs until the process stops it. `first` is what the first try gave, in use already; why it
+    /// failed has been told.
     pub(crate) async fn run(self: Arc<Self>, first: Result<Arc<Line>, String>) {
-        let mut first = Some(first);
+        let mut pauses = Pauses::new(&self.terms.clock);
+        let mut line = match first {
+            Ok(line) => line,
+            Err(told) => {
+                pauses.pause().await;
+                self.dial_until_made(told, &mut pauses).await
+            }
+        };
         loop {
-            let alive = match first.take() {
-                Some(Ok(line)) => line,
-                Some(Err(told)) => self.dial_until_made(told).await,
-                None => self.dial_until_made(String::new()).await,
-            };
             let began = self.terms.clock.now();
-            self.resume(&alive);
-            let why = alive.live(began, self.role).await;
-            self.give_up(&alive, &why);
+            let why = line.live(began, self.role).await;
+            self.give_up(&line, &why);
+            // One that is made and lost at once must not be made again at once.
+            if self.terms.clock.now().since(began) > self.terms.bound {
+                pauses = Pauses::new(&self.terms.clock);
+            } else {
+                pauses.pause().await;
+            }
+            line = self.dial_until_made(String::new(), &mut pauses).await;
         }
     }
 
     /// `told`: what people know already, and need not be told again.
-    async fn dial_until_made(&self, mut told: String) -> Arc<Line> {
-        let mut pause = FIRST_PAUSE;
+    async fn dial_until_made(&self, mut told: String, pauses: &mut Pauses) -> Arc<Line> {
         loop {
             let why = match self.connect().await {
-                Ok(line) => return line,
+                Ok(line) => {
+                    self.resume(&line);
+                    return line;
+                }
                 Err(NoConnection::Away(why)) => why,
-                Err(NoConnection::Wrong(why)) => why.to_string(),
+                Err(NoConnection::HungUp(why) | NoConnection::Wrong(why)) => why.to_string(),
             };
             if why != told {
                 match self.role {
@@ -251,34 +309,40 @@ impl Supervisor {
                 }
                 told = why;
             }
-            let half = pause / 2;
-            self.terms.clock.sleep(half + self.terms.clock.up_to(half)).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pauses.pause().await;
         }
     }
 
     /// For good: nothing is asked any more.
     pub(crate) fn shut(&self) {
-        let was = std::mem::replace(&mut *self.current.lock(), Err(FarError::Closed));
-        if let Ok(line) = was {
+        if let Ok(line) = std::mem::replace(&mut *self.current.lock(), Err(FarError::Closed)) {
             line.pulse.end();
         }
     }
 
-    fn resume(&self, line: &Arc<Line>) {
+    /// To be called once with each connection, before it is used.
+    pub(crate) fn resume(&self, line: &Arc<Line>) {
         let again = self.made.fetch_add(1, Ordering::Relaxed) > 0;
         if self.role == Role::Tracked {
             (self.terms.pushed)(Pushed::Gap);
             self.terms.observe.tell(Event::Connected { again });
             tracing::info!(redis = %self.terms.address, again, "connected");
         }
-        *self.current.lock() = Ok(line.clone());
+        self.replace(Ok(line.clone()));
         self.up.send_replace(true);
+    }
+
+    fn replace(&self, with: Result<Arc<Line>, FarError>) {
+        let mut current = self.current.lock();
+        // A task that is being stopped may still get here.
+        if !matches!(*current, Err(FarError::Closed)) {
+            *current = with;
+        }
     }
 
     fn give_up(&self, line: &Line, why: &str) {
         line.pulse.end();
-        *self.current.lock() = Err(FarError::Away);
+        self.replace(Err(FarError::Away));
         self.up.send_replace(false);
         if self.role == Role::Tracked {
             (self.terms.pushed)(Pushed::Gap);

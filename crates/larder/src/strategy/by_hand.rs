@@ -1,15 +1,14 @@
 //! The same road for those who load themselves: cache-aside, fenced.
 
-use std::sync::Arc;
-
-use super::read_through::{Decision, Seen};
-use super::{Answer, Call, Owned, Tags, Tiers};
+use super::lookup::Seen;
+use super::read_through::Decision;
+use super::store::Outcome;
+use super::tags::Tags;
+use super::{Answer, Call, Owned, Tiers};
 use crate::clock::Moment;
 use crate::coordination::lease::Lease;
-use crate::entry::{Held, Origin, Value};
-use crate::error::{Error, FarError};
-use crate::far::Found;
-use crate::key::Key;
+use crate::entry::{Origin, Value};
+use crate::error::Error;
 use crate::near::Looked;
 use crate::observe::Event;
 use crate::source::Loaded;
@@ -64,10 +63,11 @@ impl Tiers {
         if missing.is_empty() {
             return answers;
         }
-        match self.get_many_far(calls, &missing).await {
+        let asked: Vec<&Call> = missing.iter().map(|at| &calls[*at]).collect();
+        match self.get_many_far(&asked).await {
             Ok(found) => {
-                for (i, held) in missing.into_iter().zip(found) {
-                    answers[i] = held.map(|held| (held, Origin::Far));
+                for (at, held) in missing.into_iter().zip(found) {
+                    answers[at] = held.map(|held| (held, Origin::Far));
                 }
             }
             Err(why) => {
@@ -76,44 +76,6 @@ impl Tiers {
             }
         }
         answers
-    }
-
-    async fn get_many_far(
-        &self,
-        calls: &[Call],
-        missing: &[usize],
-    ) -> Result<Vec<Option<Arc<Held>>>, FarError> {
-        let link = self.far.link()?;
-        let keys: Vec<Key> = missing.iter().map(|i| calls[*i].key.clone()).collect();
-        let mut tags = Vec::new();
-        for tag in missing.iter().flat_map(|i| calls[*i].tags.iter()) {
-            if !tags.contains(tag) {
-                tags.push(tag.clone());
-            }
-        }
-        let asked: Vec<_> = missing.iter().map(|i| self.asked(&calls[*i])).collect();
-        let watched = self.watch(&tags);
-        let got = link.get(&keys, &tags).await?;
-        self.learn(&watched, &got.generations);
-        let mut answers = Vec::with_capacity(missing.len());
-        for ((i, asked), found) in missing.iter().zip(asked).zip(got.values) {
-            let call = &calls[*i];
-            let at = |tag| tags.iter().position(|other| other == tag);
-            let generations: Vec<_> =
-                call.tags.iter().map(|tag| got.generations[at(tag)?]).collect();
-            let seen = match found {
-                Found::Bytes(bytes) => self.take(call, &link, asked, &bytes, &generations).await?,
-                Found::Foreign | Found::Nothing => Seen::Rejected(None),
-            };
-            answers.push(match seen {
-                Seen::Alive(held, _) => Some(held),
-                Seen::Rejected(_) => {
-                    self.observe.tell(Event::Miss { cache: self.observe.cache() });
-                    None
-                }
-            });
-        }
-        Ok(answers)
     }
 
     /// An entry, or the right to load it; waits while another loads.
@@ -152,22 +114,22 @@ impl Tiers {
 }
 
 impl HandLease {
-    /// True when the value was stored.
-    pub(crate) async fn store(self, loaded: Loaded<Option<Value>>) -> (Arc<Held>, bool) {
+    /// True when the value was stored, and is alive.
+    pub(crate) async fn store(self, loaded: Loaded<Option<Value>>) -> bool {
         let HandLease { tiers, call, began, right } = self;
         let Some((lease, tags, renewing)) = right else {
-            return (Arc::new(tiers.passing(&call, loaded)), false);
+            return false;
         };
         // Renewed until the store's answer is there.
-        let (held, overtaken, stored) =
-            match tiers.try_keep(&call, lease, tags, &loaded, began).await {
-                Ok((held, overtaken)) => (held, overtaken, true),
-                Err(why) => {
-                    tiers.not_stored(why);
-                    (Arc::new(tiers.passing(&call, loaded)), false, false)
-                }
-            };
+        let outcome = tiers.store(&call, lease, tags, &loaded, began).await;
         drop(renewing);
-        (held, stored && !overtaken)
+        match outcome {
+            Ok(Outcome::Stored(_, tags)) => !tags.has_ended(),
+            Ok(Outcome::Refused(_)) => false,
+            Err(why) => {
+                tiers.not_stored(why);
+                false
+            }
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Values whose only home is the cache.
 
-use super::{Call, Tiers, Times};
+use super::store::Times;
+use super::{Call, Tiers};
 use crate::entry::{Ended, Value};
 use crate::error::{Error, ErrorKind, FarError};
 use crate::invalidation::Ends;

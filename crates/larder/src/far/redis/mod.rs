@@ -10,7 +10,7 @@ use ::redis::{Cmd, Pipeline, Value, pipe};
 use tokio::task::JoinSet;
 
 use super::{Change, Changes, Claim, Far, Found, Got, Link, Read, Reply, TagState, read_lease};
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::entry::{Ended, Generation, Token};
 use crate::error::{Error, ErrorKind, FarError};
 use crate::key::{Key, Tag};
@@ -73,9 +73,12 @@ impl RedisFar {
         let untracked = Supervisor::new(Role::Untracked, terms);
         let mut tasks = JoinSet::new();
         for supervisor in [&tracked, &untracked] {
-            let first = match supervisor.connect().await {
-                Ok(line) => Ok(line),
-                Err(NoConnection::Wrong(why)) => return Err(why),
+            let first = match supervisor.connect_first().await {
+                Ok(line) => {
+                    supervisor.resume(&line);
+                    Ok(line)
+                }
+                Err(NoConnection::HungUp(why) | NoConnection::Wrong(why)) => return Err(why),
                 Err(NoConnection::Away(why)) if settings.required => {
                     let text = format!("cannot reach redis, and it is required: {why}");
                     return Err(Error::new(ErrorKind::Far, text));
@@ -88,11 +91,7 @@ impl RedisFar {
                     Err(why)
                 }
             };
-            let up = first.is_ok();
             tasks.spawn(supervisor.clone().run(first));
-            if up {
-                supervisor.is_up().await;
-            }
         }
         Ok(RedisFar {
             app: Arc::from(app),
@@ -134,6 +133,17 @@ impl Far for RedisFar {
             let mut call = PUT.call(&[key.v(), &key.l()]);
             call.arg(envelope).arg(ms(keep));
             one(self.ask_untracked(&alone(call)).await?).map(drop)
+        })
+    }
+
+    // Not on the tracked connection: our own UNLINK there would end our tracking of the name without a word,
+    // and a good value that had just been stored and kept near would never be heard of again.
+    fn discard<'a>(&'a self, key: &'a Key) -> Reply<'a, ()> {
+        Box::pin(async move {
+            let mut pipeline = pipe();
+            pipeline.cmd("UNLINK").arg(key.v());
+            let line = self.untracked.line()?;
+            one(line.ask(&pipeline, line.deadline()).await?).map(drop)
         })
     }
 
@@ -182,6 +192,17 @@ impl Link for RedisLink {
         &self.line.pulse
     }
 
+    fn tells_changes(&self) -> bool {
+        self.line.tracks()
+    }
+
+    fn believed(&self, asked: Moment) -> Arc<Pulse> {
+        match self.line.tracks() {
+            true => self.line.pulse.clone(),
+            false => Arc::new(Pulse::up_to(asked.plus(self.line.bound()))),
+        }
+    }
+
     fn server_now_ms(&self) -> u64 {
         self.line.server_now_ms()
     }
@@ -226,15 +247,6 @@ impl Link for RedisLink {
             let mut pipeline = pipe();
             self.get_states(&mut pipeline, tags);
             states(self.ask(&pipeline).await?.into_iter())
-        })
-    }
-
-    // Our own UNLINK ends our tracking of the name: READ, which follows, reads it again.
-    fn discard<'a>(&'a self, key: &'a Key) -> Reply<'a, ()> {
-        Box::pin(async move {
-            let mut pipeline = pipe();
-            pipeline.cmd("UNLINK").arg(key.v());
-            one(self.ask(&pipeline).await?).map(drop)
         })
     }
 
@@ -324,11 +336,11 @@ impl Link for RedisLink {
         })
     }
 
-    fn release<'a>(&'a self, key: &'a Key, token: Token) -> Reply<'a, ()> {
+    fn release<'a>(&'a self, key: &'a Key, token: Token, within: Duration) -> Reply<'a, ()> {
         Box::pin(async move {
             let mut call = RELEASE.call(&[&key.l()]);
             call.arg(&token[..]);
-            self.script(call).await.map(drop)
+            one(self.line.ask(&alone(call), within).await?).map(drop)
         })
     }
 
@@ -402,9 +414,10 @@ fn states(mut answers: impl Iterator<Item = Value>) -> Result<Vec<Option<TagStat
     Ok(states)
 }
 
-/// What PTTL says; a name without an end is as good as one that ends at once: it is lengthened.
+/// What PTTL says. A name that somebody took the end from stays: it needs no lengthening.
 fn left(answer: &Value) -> Duration {
     match answer {
+        Value::Int(-1) => Duration::MAX,
         Value::Int(ms) => Duration::from_millis(u64::try_from(*ms).unwrap_or(0)),
         _ => Duration::ZERO,
     }

@@ -1,0 +1,277 @@
+//! What near and far have: asked for, judged, and kept near.
+//!
+//! What is compared must have been read after it could have changed: near's epoch and the tags' cells
+//! are taken before far is asked ([`Asked`]), and what comes back goes into near only if they still
+//! stand.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+
+use super::{Call, Tiers};
+use crate::clock::Moment;
+use crate::entry::{Generation, Held, Tagged, Token};
+use crate::error::FarError;
+use crate::far::{Found, Link};
+use crate::invalidation::by_tag::{self, Verdict};
+use crate::key::{Key, Tag};
+use crate::near::{Epoch, Kept, Looked, Watched};
+use crate::observe::Event;
+
+/// What near looked like before far was asked.
+pub(super) struct Asked {
+    at: Moment,
+    epoch: Epoch,
+    pub(super) watched: Vec<Watched>,
+}
+
+/// Tags, as they were read, and the cells as they were before.
+#[derive(Default)]
+struct Read {
+    tags: Vec<Tag>,
+    watched: Vec<Watched>,
+    generations: Vec<Option<Generation>>,
+}
+
+impl Read {
+    fn of(tags: &[Tag], watched: &[Watched], generations: &[Option<Generation>]) -> Read {
+        let (watched, generations) = (watched.to_vec(), generations.to_vec());
+        Read { tags: tags.to_vec(), watched, generations }
+    }
+
+    /// Those of `tags` that are known.
+    fn only<'a>(known: &ByTag, tags: impl Iterator<Item = &'a Tag>) -> Read {
+        let mut read = Read::default();
+        for tag in tags {
+            if let Some((watched, generation)) = known.get(tag) {
+                read.tags.push(tag.clone());
+                read.watched.push(watched.clone());
+                read.generations.push(*generation);
+            }
+        }
+        read
+    }
+
+    fn each(self) -> impl Iterator<Item = (Tag, (Watched, Option<Generation>))> {
+        self.tags.into_iter().zip(self.watched.into_iter().zip(self.generations))
+    }
+
+    fn extend(&mut self, more: Read) {
+        self.tags.extend(more.tags);
+        self.watched.extend(more.watched);
+        self.generations.extend(more.generations);
+    }
+}
+
+type ByTag = HashMap<Tag, (Watched, Option<Generation>), FixedState>;
+
+fn distinct<'a>(tags: impl IntoIterator<Item = &'a Tag>) -> Vec<Tag> {
+    let mut seen = HashSet::with_hasher(FixedState::default());
+    let first = tags.into_iter().filter(|tag| seen.insert(Tag::clone(tag)));
+    first.cloned().collect()
+}
+
+/// What far's bytes were worth.
+pub(super) enum Seen {
+    /// It may be served, and rests on these.
+    Alive(Arc<Held>, Vec<Watched>),
+    /// Nothing there, or nothing that may be served: its id, if it has one.
+    Rejected(Option<Token>),
+}
+
+/// What reading its tags anew says of a near entry.
+pub(super) enum Rechecked {
+    /// It may be served, and rests on these.
+    Stands(Arc<Held>, Vec<Watched>),
+    /// A tag of it has ended: the envelope of this id is dead.
+    Ended(Option<Token>),
+    /// It is not near any more.
+    Gone,
+}
+
+impl Tiers {
+    pub(super) fn asked(&self, call: &Call) -> Asked {
+        self.asked_of(call, &call.tags)
+    }
+
+    fn asked_of(&self, call: &Call, tags: &[Tag]) -> Asked {
+        let (at, epoch) = (self.clock.now(), self.near.epoch(call.key.v()));
+        Asked { at, epoch, watched: self.watch(tags) }
+    }
+
+    /// Far alone: the value, then its tags.
+    pub(super) async fn get_far(
+        &self,
+        call: &Call,
+        link: &Arc<dyn Link>,
+    ) -> Result<Seen, FarError> {
+        let asked = self.asked(call);
+        let mut got = link.get(std::slice::from_ref(&call.key), &call.tags).await?;
+        self.learn(&asked.watched, &got.generations);
+        match got.values.pop().unwrap_or(Found::Nothing) {
+            Found::Nothing => Ok(Seen::Rejected(None)),
+            Found::Foreign => self.discard(call, "not a string").await,
+            Found::Bytes(bytes) => self.take(call, link, asked, &bytes, &got.generations).await,
+        }
+    }
+
+    /// Bytes that cannot be read go before the next load.
+    async fn discard(&self, call: &Call, why: &str) -> Result<Seen, FarError> {
+        self.observe.tell(Event::Unreadable { cache: self.observe.cache(), why });
+        self.far.discard(&call.key).await?;
+        Ok(Seen::Rejected(None))
+    }
+
+    /// Judges bytes from far and, if they are good, keeps them near.
+    pub(super) async fn take(
+        &self,
+        call: &Call,
+        link: &Arc<dyn Link>,
+        asked: Asked,
+        bytes: &[u8],
+        generations: &[Option<Generation>],
+    ) -> Result<Seen, FarError> {
+        let opened = match by_tag::open(bytes, &call.key, &call.shape) {
+            Ok(opened) => opened,
+            Err(why) => return self.discard(call, &why.to_string()).await,
+        };
+        let mut read = Read::of(&call.tags, &asked.watched, generations);
+        let unknown = opened.unknown_tags(&call.tags);
+        if !unknown.is_empty() {
+            // Tags that a loader learned: read after the value, like the others.
+            read.extend(self.read_tags(link, unknown).await?);
+        }
+        self.judge(call, link, &asked, opened, &read).await
+    }
+
+    /// Many at once: the values and their calls' tags in one round trip, and in one more the tags that
+    /// loaders learned. Entries in the order of `calls`; none where far has nothing that may be served.
+    pub(super) async fn get_many_far(
+        &self,
+        calls: &[&Call],
+    ) -> Result<Vec<Option<Arc<Held>>>, FarError> {
+        let link = self.far.link()?;
+        let keys: Vec<Key> = calls.iter().map(|call| call.key.clone()).collect();
+        let tags = distinct(calls.iter().flat_map(|call| call.tags.iter()));
+        let asked: Vec<_> = calls.iter().map(|call| self.asked_of(call, &[])).collect();
+        let watched = self.watch(&tags);
+        let got = link.get(&keys, &tags).await?;
+        self.learn(&watched, &got.generations);
+        let mut known = ByTag::with_hasher(FixedState::default());
+        known.extend(Read { tags, watched, generations: got.generations }.each());
+        let opened: Vec<_> = calls
+            .iter()
+            .zip(&got.values)
+            .map(|(call, found)| match found {
+                Found::Bytes(bytes) => Some(by_tag::open(bytes, &call.key, &call.shape)),
+                Found::Foreign | Found::Nothing => None,
+            })
+            .collect();
+        let carried = opened.iter().flatten().flatten().flat_map(by_tag::Opened::tags);
+        let unknown = distinct(carried.filter(|tag| !known.contains_key(*tag)));
+        if !unknown.is_empty() {
+            // Without an answer their entries count as dead; the others stand.
+            let more = self.read_tags(&link, unknown).await;
+            known.extend(more.unwrap_or_default().each());
+        }
+        let mut answers = Vec::with_capacity(calls.len());
+        for ((call, asked), opened) in calls.iter().zip(&asked).zip(opened) {
+            let seen = match opened {
+                None => Ok(Seen::Rejected(None)),
+                Some(Err(why)) => self.discard(call, &why.to_string()).await,
+                Some(Ok(opened)) => {
+                    let read = Read::only(&known, opened.tags());
+                    self.judge(call, &link, asked, opened, &read).await
+                }
+            };
+            answers.push(match seen {
+                Ok(Seen::Alive(held, _)) => Some(held),
+                Ok(Seen::Rejected(_)) | Err(_) => {
+                    self.observe.tell(Event::Miss { cache: self.observe.cache() });
+                    None
+                }
+            });
+        }
+        Ok(answers)
+    }
+
+    async fn read_tags(&self, link: &Arc<dyn Link>, tags: Vec<Tag>) -> Result<Read, FarError> {
+        let watched = self.watch(&tags);
+        let generations = link.generations(&tags).await?;
+        self.learn(&watched, &generations);
+        Ok(Read { tags, watched, generations })
+    }
+
+    async fn judge(
+        &self,
+        call: &Call,
+        link: &Arc<dyn Link>,
+        asked: &Asked,
+        opened: by_tag::Opened<'_>,
+        read: &Read,
+    ) -> Result<Seen, FarError> {
+        let (id, now) = (opened.header.id, self.clock.now());
+        let Read { tags, watched, generations } = read;
+        let server_now_ms = link.server_now_ms();
+        let verdict = opened.judge(tags, generations, &call.tags, &call.shape, server_now_ms, now);
+        match verdict {
+            Ok(Verdict::Alive(held)) if call.takes(&held) => {
+                let held = Arc::new(held);
+                let kept = self.kept(&held, link, asked.at, tags, watched);
+                let rests_on = kept.watched.to_vec();
+                self.near.keep(&call.key, kept, asked.epoch);
+                self.observe.tell(Event::HitFar { cache: self.observe.cache() });
+                Ok(Seen::Alive(held, rests_on))
+            }
+            Ok(Verdict::Alive(_) | Verdict::Dead) => Ok(Seen::Rejected(Some(id))),
+            Err(why) => self.discard(call, &why.to_string()).await,
+        }
+    }
+
+    /// A near entry whose tags may have been ended: the tags alone are read anew.
+    pub(super) async fn recheck(
+        &self,
+        call: &Call,
+        link: &Arc<dyn Link>,
+        held: Arc<Held>,
+    ) -> Result<Rechecked, FarError> {
+        let tags: Vec<Tag> = held.tags.iter().map(|tagged| tagged.tag.clone()).collect();
+        let asked = self.asked_of(call, &tags);
+        // Looked at once more under the epoch: what is not there now may have changed before it.
+        let still = matches!(
+            self.near.get(call.key.v(), &call.tags, self.clock.now()),
+            Looked::Recheck(now) | Looked::Fresh(now) if Arc::ptr_eq(&now, &held)
+        );
+        if !still {
+            return Ok(Rechecked::Gone);
+        }
+        let read = link.generations(&tags).await?;
+        self.learn(&asked.watched, &read);
+        if held.tags.iter().zip(&read).any(|(tagged, read)| *read != Some(tagged.generation)) {
+            return Ok(Rechecked::Ended(held.id));
+        }
+        let kept = self.kept(&held, link, asked.at, &tags, &asked.watched);
+        if !self.near.keep(&call.key, kept, asked.epoch) {
+            return Ok(Rechecked::Gone); // changed meanwhile: far knows better
+        }
+        Ok(Rechecked::Stands(held, asked.watched))
+    }
+
+    /// An entry with what it rests on, its cells in the order of its tags. `asked`: before far was.
+    pub(super) fn kept(
+        &self,
+        held: &Arc<Held>,
+        link: &Arc<dyn Link>,
+        asked: Moment,
+        tags: &[Tag],
+        watched: &[Watched],
+    ) -> Kept {
+        let cell = |tagged: &Tagged| {
+            let at = tags.iter().position(|tag| *tag == tagged.tag)?;
+            watched.get(at).cloned()
+        };
+        let watched = held.tags.iter().filter_map(cell).collect();
+        Kept { held: held.clone(), pulse: link.believed(asked), watched }
+    }
+}

@@ -1,0 +1,169 @@
+//! What was loaded: stored under its lease, and kept near.
+//!
+//! A value that cannot be stored (too large, a tag that is new, far does not answer) is handed out all
+//! the same, and counted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::tags::Tags;
+use super::{Call, Tiers};
+use crate::clock::Moment;
+use crate::coordination::lease::Lease;
+use crate::entry::envelope::{self, Header};
+use crate::entry::{Encoded, Held, Tagged, Token, Value};
+use crate::key::Tag;
+use crate::observe::{Event, NotStored};
+use crate::source::Loaded;
+
+/// What became of a store that was sent.
+pub(super) enum Outcome {
+    /// It is there, under these tags.
+    Stored(Arc<Held>, Tags),
+    /// An invalidation or another load came between.
+    Refused(Arc<Held>),
+}
+
+/// All that a store needs.
+struct Ready {
+    tags: Tags,
+    envelope: Vec<u8>,
+    weight: u64,
+    fresh: Duration,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Times {
+    pub(super) fresh: Duration,
+    pub(super) server_now_ms: u64,
+    pub(super) cost: Duration,
+}
+
+impl Tiers {
+    /// Stores what was loaded under `lease`, and keeps it near.
+    pub(super) async fn store(
+        &self,
+        call: &Call,
+        lease: Lease,
+        tags: Option<Tags>,
+        loaded: &Loaded<Option<Value>>,
+        began: Moment,
+    ) -> Result<Outcome, NotStored> {
+        // Not ready: the lease goes, and is given back.
+        let Ready { tags, envelope, weight, fresh } =
+            self.ready_to_store(call, &lease, tags, loaded, began).await?;
+        let (value, tagged) = (loaded.value.clone(), tags.tagged.clone());
+        let held = Arc::new(self.held(value, tagged, fresh, weight, Some(lease.token())));
+        let names: Vec<Tag> = tags.tagged.iter().map(|tagged| tagged.tag.clone()).collect();
+        let kept = self.kept(&held, lease.link(), self.clock.now(), &names, &tags.watched);
+        let epoch = self.near.epoch(call.key.v());
+        match lease.store(envelope, fresh).await {
+            Ok(true) => {
+                self.near.keep_own(&call.key, kept, epoch);
+                Ok(Outcome::Stored(held, tags))
+            }
+            Ok(false) => {
+                self.observe.tell(Event::StoreRefused { cache: self.observe.cache() });
+                Ok(Outcome::Refused(held))
+            }
+            Err(_) => Err(NotStored::Far),
+        }
+    }
+
+    async fn ready_to_store(
+        &self,
+        call: &Call,
+        lease: &Lease,
+        tags: Option<Tags>,
+        loaded: &Loaded<Option<Value>>,
+        began: Moment,
+    ) -> Result<Ready, NotStored> {
+        let mut tags = tags.ok_or(NotStored::Far)?;
+        let lifetime = loaded.lifetime.unwrap_or(call.policy.lifetime);
+        if let Err(why) = lifetime.check() {
+            tracing::warn!(key = %call.key, %why, "a loader's lifetime is refused");
+            return Err(NotStored::Lifetime);
+        }
+        let need = call.need(lifetime);
+        self.prolong(&mut tags, need, lease.link()).await.ok_or(NotStored::Far)?;
+        self.add_learned(call, lease.link(), &loaded.tags, began, need, &mut tags).await?;
+        let fresh = lifetime.draw(loaded.value.is_none(), &self.clock);
+        let times = Times {
+            fresh,
+            server_now_ms: lease.link().server_now_ms(),
+            cost: self.clock.now().since(began),
+        };
+        let (envelope, weight) = self.envelope(call, lease.token(), loaded, &tags.tagged, times)?;
+        Ok(Ready { tags, envelope, weight, fresh })
+    }
+    /// A value that is handed out and kept nowhere.
+    pub(super) fn passing(&self, call: &Call, loaded: Loaded<Option<Value>>) -> Held {
+        let fresh = call.policy.lifetime.draw(loaded.value.is_none(), &self.clock);
+        self.held(loaded.value, Vec::new(), fresh, 0, None)
+    }
+
+    /// A value that was just loaded, as an entry that is fresh for `fresh`.
+    fn held(
+        &self,
+        value: Option<Value>,
+        tagged: Vec<Tagged>,
+        fresh: Duration,
+        weight: u64,
+        id: Option<Token>,
+    ) -> Held {
+        let now = self.clock.now();
+        Held {
+            value,
+            tags: tagged.into(),
+            received: now,
+            age: Duration::ZERO,
+            fresh_until: now.plus(fresh),
+            weight,
+            id,
+        }
+    }
+
+    /// The entry as bytes, with what is inside.
+    pub(super) fn envelope(
+        &self,
+        call: &Call,
+        id: Token,
+        loaded: &Loaded<Option<Value>>,
+        tagged: &[Tagged],
+        times: Times,
+    ) -> Result<(Vec<u8>, u64), NotStored> {
+        let payload = match &loaded.value {
+            None => Vec::new(),
+            Some(value) => match call.shape.encoded(value, call.policy.value_bytes_max) {
+                Ok(Encoded::Bytes(bytes)) => bytes,
+                Ok(Encoded::TooLarge) => return Err(NotStored::TooLarge),
+                Err(why) => {
+                    tracing::warn!(key = %call.key, %why, "a value cannot be stored");
+                    return Err(NotStored::Encode);
+                }
+            },
+        };
+        let fresh_ms = u32::try_from(times.fresh.as_millis()).unwrap_or(u32::MAX).max(1);
+        let header = Header {
+            id,
+            negative: loaded.value.is_none(),
+            hard_ms: fresh_ms,
+            fresh_ms,
+            stored_at_ms: times.server_now_ms,
+            load_cost_us: u32::try_from(times.cost.as_micros()).unwrap_or(u32::MAX),
+            codec: call.shape.codec,
+            schema: call.shape.schema,
+            tags: tagged.to_vec(),
+        };
+        match envelope::encode(&header, &call.key, &payload) {
+            Ok(bytes) => Ok((bytes, payload.len() as u64)),
+            Err(why) => {
+                tracing::warn!(key = %call.key, %why, "a value cannot be stored");
+                Err(NotStored::Encode)
+            }
+        }
+    }
+    pub(super) fn not_stored(&self, why: NotStored) {
+        self.observe.tell(Event::NotStored { cache: self.observe.cache(), why });
+    }
+}
