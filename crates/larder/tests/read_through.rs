@@ -425,6 +425,13 @@ async fn one_name_opened_twice_is_one_cache_or_an_error() {
     assert!(other.to_string().contains("other types"), "{other}");
     let other = world.larder.cache::<str, String>("words").lifetime(lifetime).per_user();
     assert!(other.is_err(), "shared and per user are not the same");
+    // What was kept under a name is still there when no view of it is left.
+    let numbers: Cache<str, u64> = world.larder.cache("numbers").shared().unwrap();
+    numbers.put("k", 17).await.unwrap();
+    drop(numbers);
+    assert!(world.larder.cache::<str, String>("numbers").shared().is_err());
+    let numbers: Cache<str, u64> = world.larder.cache("numbers").shared().unwrap();
+    assert_eq!(*numbers.get("k").await.unwrap().unwrap(), 17);
 }
 
 #[tokio::test]

@@ -108,6 +108,44 @@ async fn a_tag_outlives_its_longest_member_and_a_short_one_does_not_shorten_it()
     assert!(left() > 48 * 3_600_000, "{}", left());
 }
 
+/// A tag that loaders learn, made by a cache of brief entries and then carried by a lasting one.
+#[tokio::test]
+async fn a_learned_tag_outlives_its_longest_member_too() {
+    let server = Server::start();
+    let world = World::on(&server.url()).await;
+    let cache = |name: &str, time: Duration| -> Cache<str, String> {
+        let lifetime = Lifetime::fresh_for(time).jitter(0.0);
+        world.larder.cache(name).lifetime(lifetime).max_load(SECOND).shared().unwrap()
+    };
+    let (short, long) = (cache("short", SECOND), cache("long", HOUR));
+    let tags: Vec<String> = (0..20).map(|n| format!("t{n}")).collect();
+    let learned = || {
+        let tags = tags.clone();
+        || async move {
+            let loaded = Loaded::new("v".to_owned());
+            Ok::<_, std::io::Error>(tags.into_iter().fold(loaded, Loaded::tag))
+        }
+    };
+    short.get_or_load("a", learned()).await.unwrap();
+    assert_eq!(world.ear.count("NewTag"), 1);
+    long.get_or_load("b", learned()).await.unwrap();
+    assert_eq!(long.get("b").await.unwrap().unwrap().origin(), Origin::Near);
+    assert!(server.ask::<u64>("PTTL test:t:{.t7}") > 3_600_000);
+    let other = World::on(&server.url()).await;
+    let again: Cache<str, String> = other.larder.cache("long").shared().unwrap();
+    assert_eq!(again.get("b").await.unwrap().unwrap().origin(), Origin::Far);
+    world.larder.invalidate_tag("t19").await.unwrap();
+    other.larder.sync().await.unwrap();
+    assert!(again.get("b").await.unwrap().is_none());
+    let many = || async {
+        let loaded = Loaded::new("v".to_owned());
+        Ok::<_, std::io::Error>((0..300).fold(loaded, |loaded, n| loaded.tag(format!("m{n}"))))
+    };
+    assert_eq!(*long.get_or_load("c", many).await.unwrap(), "v");
+    assert_eq!(world.ear.count("TooManyTags"), 1);
+    assert_eq!(server.keys().iter().filter(|key| key.contains("{.m")).count(), 0);
+}
+
 /// Nothing on the server outlives its time: entries, leases, tags.
 #[tokio::test]
 async fn everything_on_the_server_ends_by_itself() {
