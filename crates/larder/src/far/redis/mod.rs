@@ -103,7 +103,7 @@ impl RedisFar {
     }
 
     async fn ask_untracked(&self, pipeline: &Pipeline) -> Result<Vec<Value>, FarError> {
-        self.untracked.line()?.ask(pipeline, self.end_deadline).await
+        ask(&*self.untracked.line()?, pipeline, self.end_deadline).await
     }
 }
 
@@ -165,7 +165,7 @@ struct RedisLink {
 
 impl RedisLink {
     async fn ask(&self, pipeline: &Pipeline) -> Result<Vec<Value>, FarError> {
-        self.line.ask(pipeline, self.line.deadline()).await
+        ask(&self.line, pipeline, self.line.deadline()).await
     }
 
     async fn script(&self, call: Cmd) -> Result<bool, FarError> {
@@ -241,9 +241,6 @@ impl Link for RedisLink {
 
     fn tag_states<'a>(&'a self, tags: &'a [Tag]) -> Reply<'a, Vec<Option<TagState>>> {
         Box::pin(async move {
-            if tags.is_empty() {
-                return Ok(Vec::new());
-            }
             let mut pipeline = pipe();
             self.get_states(&mut pipeline, tags);
             states(self.ask(&pipeline).await?.into_iter())
@@ -359,6 +356,14 @@ impl Link for RedisLink {
             one(self.ask(&pipeline).await?).map(drop)
         })
     }
+}
+
+/// Who asks for nothing is answered with nothing: the client refuses to send an empty pipeline.
+async fn ask(line: &Line, pipeline: &Pipeline, deadline: Duration) -> Result<Vec<Value>, FarError> {
+    if pipeline.is_empty() {
+        return Ok(Vec::new());
+    }
+    line.ask(pipeline, deadline).await
 }
 
 fn alone(call: Cmd) -> Pipeline {
