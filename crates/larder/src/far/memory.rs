@@ -335,14 +335,20 @@ impl Link for MemoryLink {
         keep: Duration,
     ) -> Reply<'a, Vec<Option<Generation>>> {
         ready(self.tracked(|step| {
-            let mut made = Vec::with_capacity(tags.len());
+            let (mut made, mut in_the_way) = (Vec::with_capacity(tags.len()), Vec::new());
             for (tag, nonce) in tags {
                 let name = tag.redis_name(&self.app);
                 if step.bytes(&name).is_none() {
                     step.set(&name, nonce.to_vec(), keep);
                 }
-                made.push(step.generation(&name));
+                let generation = step.generation(&name);
+                if generation.is_none() {
+                    in_the_way.push(name);
+                }
+                made.push(generation);
             }
+            // At the end: a second nonce for the same tag must not take its place either.
+            in_the_way.iter().for_each(|name| step.unlink(name));
             made
         }))
     }
