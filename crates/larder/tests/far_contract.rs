@@ -1,0 +1,95 @@
+//! Every far side does the same: the contract in `far/contract`, on the embedded side and on real Redis.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that cannot set its scene has failed"
+)]
+
+mod support;
+
+use larder::far::contract::{self, Console, Scene};
+use support::Server;
+
+macro_rules! on_memory {
+    ($($group:ident { $($case:ident)* })*) => {
+        $(mod $group {
+            use super::*;
+
+            $(#[tokio::test(start_paused = true)]
+            async fn $case() {
+                contract::$case(&Scene::memory()).await;
+            })*
+        })*
+    };
+}
+
+macro_rules! on_redis {
+    ($($group:ident { $($case:ident)* })*) => {
+        $(mod $group {
+            use super::*;
+
+            $(#[tokio::test]
+            async fn $case() {
+                let server = Server::start();
+                contract::$case(&Scene::redis(&server.url()).await).await;
+            })*
+        })*
+    };
+}
+
+macro_rules! on_redis_with_a_console {
+    ($($group:ident { $($case:ident)* })*) => {
+        $(mod $group {
+            use super::*;
+
+            $(#[tokio::test]
+            async fn $case() {
+                let server = Server::start();
+                contract::$case(&Scene::redis(&server.url()).await, &server).await;
+            })*
+        })*
+    };
+}
+
+mod memory {
+    use super::*;
+
+    larder::far_contract_cases!(on_memory);
+    larder::far_contract_embedded_cases!(on_memory);
+}
+
+mod redis_server {
+    use super::*;
+
+    larder::far_contract_cases!(on_redis);
+    larder::far_contract_redis_cases!(on_redis_with_a_console);
+}
+
+impl Console for Server {
+    fn run(&self, words: &[&[u8]]) -> String {
+        let mut command = redis::Cmd::new();
+        words.iter().for_each(|word| {
+            command.arg(*word);
+        });
+        match command.query(&mut self.client()).unwrap() {
+            redis::Value::Int(number) => number.to_string(),
+            redis::Value::BulkString(text) => String::from_utf8_lossy(&text).into_owned(),
+            redis::Value::SimpleString(text) => text,
+            redis::Value::VerbatimString { text, .. } => text,
+            redis::Value::Okay => "OK".to_owned(),
+            other => panic!("{other:?} is no text"),
+        }
+    }
+}
+
+/// Two processes, three keys, two tags, any order of commands: each is answered alike, and told what
+/// it must be.
+#[tokio::test]
+async fn memory_and_redis_answer_every_step_alike() {
+    let server = Server::start();
+    for seed in 1..=6 {
+        contract::conforms(&server.url(), seed, 500).await;
+    }
+}
