@@ -127,6 +127,10 @@ fn launch(port: u16, folder: &PathBuf, settings: &[String]) -> Option<Child> {
     let mut command = Command::new("redis-server");
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
     command.args(["--save", "", "--appendonly", "no", "--dir"]).arg(folder).args(settings);
+    // Written once the port is its own: another test's server may answer there before ours has failed.
+    let pid = folder.join("pid");
+    let _ = std::fs::remove_file(&pid);
+    command.arg("--pidfile").arg(&pid);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn().ok()?;
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -134,7 +138,7 @@ fn launch(port: u16, folder: &PathBuf, settings: &[String]) -> Option<Child> {
         if child.try_wait().unwrap().is_some() {
             return None;
         }
-        if answers(port) {
+        if pid.exists() && answers(port) {
             return Some(child);
         }
         std::thread::sleep(Duration::from_millis(5));

@@ -39,7 +39,7 @@ pub(super) async fn a_discard_elsewhere_is_told(scene: &Scene) {
     scene.other.put(&key, b"v").await;
     scene.one.value(&key).await;
     scene.one.told().await;
-    scene.other.link().discard(&key).await.unwrap();
+    scene.other.far.discard(&key).await.unwrap();
     assert!(scene.one.is_told(&[key.v()]).await);
 }
 
@@ -84,7 +84,7 @@ pub(super) async fn who_waits_for_a_lease_is_told_of_its_release(scene: &Scene) 
     let token = scene.other.granted(&key, LONG).await;
     assert!(is_held(&scene.one.claim(&key).await));
     scene.one.told().await;
-    scene.other.link().release(&key, token).await.unwrap();
+    scene.other.link().release(&key, token, LONG).await.unwrap();
     assert!(scene.one.is_told(&[&key.l()]).await);
 }
 
@@ -138,9 +138,10 @@ pub(super) async fn what_we_write_over_the_link_is_not_told_to_us(scene: &Scene)
     assert!(link.extend(&key, token, LONG).await.unwrap());
     assert!(scene.one.store(&key, token, b"v").await);
     scene.one.value(&key).await;
-    link.discard(&key).await.unwrap();
+    scene.one.end_key(&key).await;
+    scene.one.told().await;
     let token = scene.one.granted(&key, LONG).await;
-    link.release(&key, token).await.unwrap();
+    link.release(&key, token, LONG).await.unwrap();
     let token = scene.one.granted(&key, LONG).await;
     link.fail(&key, token, "code", LONG).await.unwrap();
     assert_eq!(scene.one.told().await, []);
@@ -156,6 +157,11 @@ pub(super) async fn what_we_end_or_put_is_told_to_us_as_well(scene: &Scene) {
     scene.one.value(&key).await;
     scene.one.end_key(&key).await;
     assert!(scene.one.is_told(&[key.v()]).await, "ended");
+    scene.one.put(&key, b"v").await;
+    scene.one.value(&key).await;
+    scene.one.told().await;
+    scene.one.far.discard(&key).await.unwrap();
+    assert!(scene.one.is_told(&[key.v()]).await, "discarded");
     scene.one.end_tag(&tag).await;
     assert!(scene.one.is_told(&[&scene.t(&tag)]).await, "a tag ended");
 }

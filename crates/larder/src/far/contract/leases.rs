@@ -79,7 +79,7 @@ pub(super) async fn a_grant_stands_until_it_is_released(scene: &Scene) {
     let key = scene.key("k");
     let token = scene.one.granted(&key, LONG).await;
     assert!(is_held(&scene.other.claim(&key).await));
-    scene.one.link().release(&key, token).await.unwrap();
+    scene.one.link().release(&key, token, LONG).await.unwrap();
     assert_eq!(scene.other.claim(&key).await, Claim::Granted);
 }
 

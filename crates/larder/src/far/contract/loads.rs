@@ -40,7 +40,7 @@ async fn has_lost(scene: &Scene, key: &Key, token: Token) {
     assert!(!scene.one.store(key, token, b"late").await);
     assert!(!link.extend(key, token, LONG).await.unwrap());
     link.fail(key, token, "late", LONG).await.unwrap();
-    link.release(key, token).await.unwrap();
+    link.release(key, token, LONG).await.unwrap();
     assert_eq!((scene.one.value(key).await, scene.one.lease(key).await), before);
 }
 
@@ -92,7 +92,7 @@ pub(super) async fn store_is_refused_under_another_token(scene: &Scene) {
 pub(super) async fn store_is_refused_after_release_and_after_failure(scene: &Scene) {
     let (released, failed) = (scene.key("released"), scene.key("failed"));
     let token = scene.one.granted(&released, LONG).await;
-    scene.one.link().release(&released, token).await.unwrap();
+    scene.one.link().release(&released, token, LONG).await.unwrap();
     has_lost(scene, &released, token).await;
     let token = scene.one.granted(&failed, LONG).await;
     scene.one.link().fail(&failed, token, "code", LONG).await.unwrap();
@@ -113,13 +113,13 @@ pub(super) async fn release_gives_back_only_its_own(scene: &Scene) {
     let key = scene.key("k");
     let token = scene.one.granted(&key, LONG).await;
     for another in [scene.draw(), [0; 16], [b'T'; 16]] {
-        scene.one.link().release(&key, another).await.unwrap();
+        scene.one.link().release(&key, another, LONG).await.unwrap();
         assert!(is_held(&scene.other.claim(&key).await));
     }
     // The token is the owner's word, whoever sends it: a lease may be given back over any link.
-    scene.other.link().release(&key, token).await.unwrap();
+    scene.other.link().release(&key, token, LONG).await.unwrap();
     assert_eq!(scene.one.lease(&key).await, Found::Nothing);
-    scene.one.link().release(&key, token).await.unwrap();
+    scene.one.link().release(&key, token, LONG).await.unwrap();
 }
 
 pub(super) async fn extend_renews(scene: &Scene) {

@@ -178,6 +178,7 @@ macro_rules! far_contract_redis_cases {
                 read_replaces_a_foreign_lease_and_grants
                 a_foreign_lease_is_nobody_s
                 a_lease_record_of_another_form_is_left_alone
+                a_lease_without_an_end_is_replaced
                 discard_end_put_and_store_take_the_place_of_foreign_things
                 a_foreign_tag_is_none_and_gives_way_to_another_generation
                 forgotten_scripts_are_not_noticed

@@ -158,7 +158,7 @@ pub(super) async fn a_foreign_lease_is_nobody_s(scene: &Scene, console: &dyn Con
     assert!(!scene.one.store(&key, token, b"late").await);
     assert!(!link.extend(&key, token, LONG).await.unwrap());
     link.fail(&key, token, "code", LONG).await.unwrap();
-    link.release(&key, token).await.unwrap();
+    link.release(&key, token, LONG).await.unwrap();
     assert_eq!(console.type_of(&key.l()), "list");
     assert_eq!(console.type_of(key.v()), "none");
 }
@@ -172,13 +172,22 @@ pub(super) async fn a_lease_record_of_another_form_is_left_alone(
     let token = scene.draw();
     let guard = [b"W=", token.as_slice(), b"1700000000000"].concat();
     for record in [&guard[..], b"T", b"", b"lock", &[b"E", &token[..9]].concat()] {
-        console.run(&[b"SET", &key.l(), record]);
+        console.run(&[b"SET", &key.l(), record, b"PX", b"3600000"]);
         assert_eq!(scene.one.claim(&key).await, Claim::Foreign);
         assert!(!scene.one.store(&key, token, b"v").await);
         assert!(!scene.one.link().extend(&key, token, LONG).await.unwrap());
-        scene.one.link().release(&key, token).await.unwrap();
+        scene.one.link().release(&key, token, LONG).await.unwrap();
         assert_eq!(scene.one.lease(&key).await, bytes(record));
     }
+}
+
+/// Written by hand, or restored: nobody would ever give it up.
+pub(super) async fn a_lease_without_an_end_is_replaced(scene: &Scene, console: &dyn Console) {
+    let key = scene.key("k");
+    console.run(&[b"SET", &key.l(), &[b"T", scene.draw().as_slice()].concat()]);
+    let token = scene.one.granted(&key, LONG).await;
+    assert!(is_held(&scene.other.claim(&key).await));
+    assert!(scene.one.store(&key, token, b"v").await);
 }
 
 pub(super) async fn discard_end_put_and_store_take_the_place_of_foreign_things(
@@ -188,7 +197,7 @@ pub(super) async fn discard_end_put_and_store_take_the_place_of_foreign_things(
     let (key, tag) = (scene.key("k"), Tag::new("t"));
     let (v, l, t) = (key.v(), key.l(), scene.t(&tag));
     console.place_list(v);
-    scene.one.link().discard(&key).await.unwrap();
+    scene.one.far.discard(&key).await.unwrap();
     assert_eq!(console.type_of(v), "none");
 
     for name in [v, &l, &t] {
@@ -251,7 +260,7 @@ pub(super) async fn forgotten_scripts_are_not_noticed(scene: &Scene, console: &d
     scene.one.end_key(&key).await;
     let token = scene.one.granted(&key, LONG).await;
     forget();
-    link.release(&key, token).await.unwrap();
+    link.release(&key, token, LONG).await.unwrap();
     assert_eq!(scene.one.lease(&key).await, Found::Nothing);
     let token = scene.one.granted(&key, LONG).await;
     forget();
@@ -351,7 +360,7 @@ pub(super) async fn a_full_server_refuses_a_store_whose_lease_can_be_released(
     refused("FAIL", link.fail(&key, token, "code", LONG)).await;
     assert_eq!(scene.one.value(&key).await, Found::Nothing);
     assert!(scene.one.lease(&key).await == bytes(&[b"T", token.as_slice()].concat()));
-    link.release(&key, token).await.unwrap();
+    link.release(&key, token, LONG).await.unwrap();
     assert_eq!(scene.one.lease(&key).await, Found::Nothing);
     let over = || async { scene.one.lease(&short).await == Found::Nothing };
     scene.until("the end of a lease", over).await;

@@ -104,10 +104,7 @@ async fn run(scene: &Scene, who: usize, step: &Step, watched: &mut Names) -> Str
             read.tags = states(read.tags);
             show(read)
         }
-        Step::Discard(key) => {
-            watched.remove(key.v());
-            show(link.discard(&key).await)
-        }
+        Step::Discard(key) => show(process.far.discard(&key).await),
         Step::Generations(tags) => {
             watched.extend(names(&tags));
             show(link.generations(&tags).await)
@@ -144,7 +141,7 @@ async fn run(scene: &Scene, who: usize, step: &Step, watched: &mut Names) -> Str
         }
         Step::Release(key, token) => {
             watched.remove(&key.l());
-            show(link.release(&key, token).await)
+            show(link.release(&key, token, LONG).await)
         }
         Step::Extend(key, token, lease) => {
             let extended = link.extend(&key, token, lease).await.unwrap();
