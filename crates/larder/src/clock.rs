@@ -62,6 +62,10 @@ enum Time {
 }
 
 /// Where time and chance come from. Cheap to clone.
+#[cfg_attr(
+    not(feature = "test-support"),
+    allow(unreachable_pub, reason = "handed on to those who test their own service")
+)]
 #[derive(Clone)]
 pub struct Clock {
     time: Time,

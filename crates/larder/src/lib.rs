@@ -29,18 +29,18 @@
 //!                                     └─ held elsewhere: wait to be told, look again
 //! far down, slow or full: the source is asked, whatever stood above
 //! ```
-//! What is promised, and under which faults, is in `docs/consistency.md`; how entries look in Redis in
-//! `docs/wire-format.md`.
+//! How each of these behaves is in `docs/concepts`; how entries look in Redis in `docs/wire-format.md`;
+//! what to set and to watch in `docs/running-it.md`.
+#![cfg_attr(
+    not(feature = "redis"),
+    allow(dead_code, reason = "what only a far side outside this process can answer")
+)]
 
 mod cache;
 mod clock;
 mod coordination;
 mod entry;
 mod error;
-#[cfg(feature = "test-support")]
-#[doc(hidden)]
-pub mod far;
-#[cfg(not(feature = "test-support"))]
 mod far;
 mod invalidation;
 mod key;
@@ -60,6 +60,11 @@ pub use clock::Clock;
 pub use clock::{DAY, HOUR, MINUTE, SECOND};
 pub use entry::{Codec, Entry, Origin};
 pub use error::{Error, ErrorKind};
+#[cfg(feature = "test-support")]
+#[doc(hidden)]
+pub use far::contract;
+#[cfg(feature = "test-support")]
+pub use far::contract::SharedMemory;
 pub use invalidation::Target;
 pub use key::{KeyWriter, Tag, ToKey};
 pub use larder::{Larder, LarderBuilder};

@@ -9,7 +9,7 @@
 
 mod support;
 
-use larder::far::contract::{self, Console, Scene};
+use larder::contract::{self, Console, Scene};
 use support::Server;
 
 macro_rules! on_memory {

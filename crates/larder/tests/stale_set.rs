@@ -215,7 +215,7 @@ async fn nobody_boards_a_load_that_lacks_a_tag_he_asks_for() {
 #[tokio::test]
 async fn the_embedded_far_side_refuses_an_overtaken_load_too() {
     let clock = larder::Clock::of_runtime(3);
-    let memory = larder::far::contract::SharedMemory::new(1 << 20, clock);
+    let memory = larder::SharedMemory::new(1 << 20, clock);
     let open = || Larder::builder("test").shared_memory(&memory);
     let here = World::of(open(), &Source::default()).await;
     let there = World::of(open(), &here.source).await;

@@ -1,6 +1,6 @@
 //! What happened, told once, where it happened.
 //!
-//! Everyone tells [`Observe`]; it asks no one. It counts for [`Stats`], and hands each [`Event`] to
+//! Everyone tells, and is asked nothing. What is told is counted for [`Stats`], and hands each [`Event`] to
 //! the [`Observer`], when there is one. An observer is called where the thing happens, on the hot
 //! path too: it must be quick and must not block.
 
