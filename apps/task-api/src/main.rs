@@ -1,2 +1,95 @@
-//! Task API.
-fn main() {}
+//! A task API whose reads are cached by larder: the service people copy from.
+//!
+//! Reads settings, connects, serves, stops cleanly. All that knows of the cache is in
+//! `tasks/cached.rs`, and the few lines here that open it.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use larder::Larder;
+use tokio::net::TcpListener;
+use tracing_subscriber::EnvFilter;
+
+use crate::app::{App, Far};
+use crate::session::Sessions;
+use crate::settings::Settings;
+use crate::tasks::{CachedTasks, Delayed, Sqlite};
+
+mod app;
+mod demo;
+mod fields;
+mod problem;
+mod serve;
+mod session;
+mod settings;
+mod tasks;
+
+fn main() -> ExitCode {
+    let settings = match Settings::read() {
+        Ok(settings) => settings,
+        Err(why) => why.exit(),
+    };
+    let level = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(level)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let ran = match runtime {
+        Ok(runtime) => runtime.block_on(run(settings)),
+        Err(why) => Err(format!("cannot start: {why}")),
+    };
+    match ran {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            // Where stderr is closed there is nobody to tell.
+            let _ = writeln!(io::stderr(), "error: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(settings: Settings) -> Result<(), String> {
+    let stop = serve::signals().map_err(|why| format!("cannot listen for signals: {why}"))?;
+    let listen = settings.listen;
+    let listener = TcpListener::bind(listen).await.map_err(|why| match why.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "cannot listen on {listen}: the port is taken; choose another with --listen, or port 0 for a free one"
+        ),
+        _ => format!("cannot listen on {listen} (--listen): {why}"),
+    })?;
+    let app = open(&settings).await?;
+    if settings.demo {
+        let seeded = app.tasks.seed(demo::tasks()).await.map_err(|why| why.to_string())?;
+        tracing::info!(seeded, "demo");
+    }
+    let told = tell(&settings, &app, &listener);
+    told.map_err(|why| format!("cannot tell on standard output where we listen: {why}"))?;
+    serve::serve(listener, app, stop).await.map_err(|why| format!("cannot serve: {why}"))
+}
+
+/// Connects to the database and to what the cache shares.
+async fn open(settings: &Settings) -> Result<App, String> {
+    let sqlite = Sqlite::open(settings.place.clone()).await?;
+    let source = Delayed::wrap(Arc::new(sqlite), settings.database_delay);
+
+    let mut larder = Larder::builder(&settings.app_name);
+    let mut far = Far::Embedded;
+    if let Some(url) = &settings.redis_url {
+        (larder, far) = (larder.redis(url), Far::Redis);
+    }
+    let larder = larder.open().await.map_err(|why| format!("REDIS_URL (--redis-url): {why}"))?;
+    let tasks = CachedTasks::new(source, larder).map_err(|why| why.to_string())?;
+    let sessions = Arc::new(Sessions::new(&settings.secret));
+    Ok(App { sessions, tasks, far, demo: settings.demo })
+}
+
+fn tell(settings: &Settings, app: &App, listener: &TcpListener) -> io::Result<()> {
+    serve::announce(listener)?;
+    if settings.demo {
+        demo::print(&app.sessions, listener.local_addr()?)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,214 @@
+//! Flags and environment, turned into one checked value before anything is started.
+//!
+//! What cannot be meant ends the process with an error that names the setting. Secrets are never
+//! printed: neither in errors, nor in `--help`, nor in what `Debug` shows.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+
+use crate::tasks::Place;
+
+/// The shortest secret: as long as what HS256 makes of it.
+const SECRET_BYTES_MIN: usize = 32;
+/// What makes the demo's database slow enough to see the cache.
+const DEMO_DELAY: Duration = Duration::from_millis(50);
+const DELAY_MAX: Duration = Duration::from_secs(60);
+
+/// A task API whose reads are cached by larder.
+#[derive(Parser)]
+#[command(version, after_help = "\
+Environment:
+  JWT_SECRET  signs and verifies tokens (HS256), 32 bytes or more. With --demo one is drawn if there is none
+  RUST_LOG    what is logged to stderr: info unless set; try debug, or task_api=debug")]
+struct Arguments {
+    /// Where to listen. Port 0 takes a free one; what it is, is printed
+    #[arg(long, env = "TASK_API_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+
+    /// The SQLite file to keep tasks in; made if it is not there. Several processes may share it
+    #[arg(long, env = "TASK_API_DATABASE", value_name = "FILE", required_unless_present = "demo")]
+    database: Option<PathBuf>,
+
+    /// What the processes of a fleet share: redis://user:password@host:6379/0. Without it each keeps
+    /// its cache to itself, and there must be only one
+    #[arg(long, env = "REDIS_URL", value_name = "URL", hide_env_values = true)]
+    redis_url: Option<String>,
+
+    /// Makes every database query this much slower, like 50ms or 1s. 0 unless set; 50ms with --demo
+    #[arg(long, env = "TASK_API_DATABASE_DELAY", value_name = "TIME", value_parser = time)]
+    database_delay: Option<Duration>,
+
+    /// Try it out: two users with tasks, tokens to be had, a slow database (in memory, unless
+    /// --database names a file)
+    #[arg(long)]
+    demo: bool,
+}
+
+/// What the process was told, checked.
+pub(crate) struct Settings {
+    pub(crate) listen: SocketAddr,
+    pub(crate) place: Place,
+    /// May hold a password.
+    pub(crate) redis_url: Option<String>,
+    pub(crate) secret: Secret,
+    pub(crate) database_delay: Duration,
+    pub(crate) demo: bool,
+    /// What all keys in Redis begin with.
+    pub(crate) app_name: String,
+}
+
+impl Settings {
+    /// Reads the command line and the environment.
+    ///
+    /// # Errors
+    /// One that says which setting is wrong and why; `exit` prints it.
+    pub(crate) fn read() -> Result<Settings, clap::Error> {
+        Settings::of(Arguments::try_parse()?, std::env::var_os("JWT_SECRET"))
+    }
+
+    fn of(arguments: Arguments, secret: Option<OsString>) -> Result<Settings, clap::Error> {
+        let Arguments { listen, database, redis_url, database_delay, demo } = arguments;
+        if redis_url.as_ref().is_some_and(|url| url.is_empty()) {
+            let text = "REDIS_URL (--redis-url) is empty: give an address, or unset it";
+            return Err(refusal(text));
+        }
+        let secret = match secret {
+            Some(secret) => {
+                let secret = secret.to_str().and_then(Secret::new);
+                secret.ok_or_else(|| {
+                    let text = format!(
+                        "JWT_SECRET must be {SECRET_BYTES_MIN} bytes of UTF-8 or more: try `openssl rand -base64 48`"
+                    );
+                    refusal(text)
+                })?
+            }
+            None if demo => Secret(random(SECRET_BYTES_MIN)?),
+            None => {
+                let text = format!(
+                    "JWT_SECRET is not set: it signs and verifies tokens, {SECRET_BYTES_MIN} bytes or more"
+                );
+                return Err(refusal(text));
+            }
+        };
+        // A database in memory begins anew with each process. Under a name that was used before, Redis
+        // would still have pages of tasks that are no more.
+        let (place, app_name) = match database {
+            Some(file) => (Place::File(file), "todo".to_owned()),
+            None => (Place::Memory, format!("todo-demo-{}", random(6)?)),
+        };
+        let database_delay = database_delay.unwrap_or(if demo { DEMO_DELAY } else { Duration::ZERO });
+        Ok(Settings { listen, place, redis_url, secret, database_delay, demo, app_name })
+    }
+}
+
+/// What tokens are signed with.
+pub(crate) struct Secret(String);
+
+impl Secret {
+    /// None if it is too short to be one.
+    pub(crate) fn new(secret: &str) -> Option<Secret> {
+        (secret.len() >= SECRET_BYTES_MIN).then(|| Secret(secret.to_owned()))
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+fn refusal(text: impl fmt::Display) -> clap::Error {
+    Arguments::command().error(ErrorKind::ValueValidation, text)
+}
+
+/// So many random bytes, as hexadecimal digits.
+fn random(bytes: usize) -> Result<String, clap::Error> {
+    let mut drawn = vec![0; bytes];
+    getrandom::fill(&mut drawn)
+        .map_err(|why| refusal(format!("the system gives no random numbers: {why}")))?;
+    Ok(drawn.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let (number, unit_ms) = match text.strip_suffix("ms") {
+        Some(number) => (number, 1),
+        None => (text.strip_suffix('s').unwrap_or(text), 1000),
+    };
+    let has_unit = number.len() < text.len();
+    let time = number.parse::<u64>().ok().filter(|number| has_unit || *number == 0);
+    let time = time.map(|number| Duration::from_millis(number.saturating_mul(unit_ms)));
+    time.filter(|time| *time <= DELAY_MAX)
+        .ok_or_else(|| format!("a time is written 50ms or 2s, and is at most {DELAY_MAX:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: &str = "a secret of more than thirty-two bytes";
+
+    fn read(line: &str, secret: Option<&str>) -> Result<Settings, String> {
+        let words = std::iter::once("task-api").chain(line.split_whitespace());
+        let arguments = Arguments::try_parse_from(words).map_err(|why| why.to_string())?;
+        Settings::of(arguments, secret.map(OsString::from)).map_err(|why| why.to_string())
+    }
+
+    fn refused(line: &str, secret: Option<&str>) -> String {
+        read(line, secret).err().unwrap()
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_named() {
+        assert!(refused("", Some(LONG)).contains("--database"));
+        assert!(refused("--database t.db", None).contains("JWT_SECRET is not set"));
+        assert!(refused("--database t.db", Some("short")).contains("JWT_SECRET must be 32"));
+        assert!(refused("--demo", Some("short")).contains("JWT_SECRET"));
+        assert!(refused("--demo --listen nowhere", None).contains("--listen"));
+        assert!(refused("--demo --redis-url=", None).contains("REDIS_URL"));
+        for delay in ["50", "-1ms", "soon", "61s", "99999999999999999999s", "s"] {
+            assert!(refused(&format!("--demo --database-delay={delay}"), None).contains("50ms"));
+        }
+    }
+
+    #[test]
+    fn a_secret_is_never_shown() {
+        assert!(!refused("--demo", Some("hunter2")).contains("hunter2"));
+        assert_eq!(format!("{:?}", Secret::new(LONG).unwrap()), "Secret(..)");
+    }
+
+    #[test]
+    fn a_demo_needs_nothing_and_takes_everything() {
+        let settings = read("--demo", None).unwrap();
+        assert!(matches!(settings.place, Place::Memory));
+        assert_eq!(settings.database_delay, DEMO_DELAY);
+        let line = "--demo --database t.db --redis-url redis://h/0 --database-delay 0";
+        let settings = read(line, Some(LONG)).unwrap();
+        assert!(matches!(settings.place, Place::File(_)));
+        assert_eq!(settings.database_delay, Duration::ZERO);
+        assert_eq!(settings.app_name, "todo");
+        assert_eq!(settings.secret.as_bytes(), LONG.as_bytes());
+    }
+
+    /// Two demos in memory on one Redis must not serve each other's pages.
+    #[test]
+    fn a_database_in_memory_has_a_name_of_its_own() {
+        let name = || read("--demo", None).unwrap().app_name;
+        assert_ne!(name(), name());
+        assert!(name().starts_with("todo-demo-"));
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,286 @@
+//! Tasks through the cache: the only file that knows there is one.
+//!
+//! **Reads** go through larder. A task is kept for a minute, a page of a user's tasks for half of one,
+//! both in the user's own part of the cache. When Redis is away the database is asked, and nobody
+//! notices but the database.
+//!
+//! **Writes** commit first and invalidate then, in one trip: the task, and all pages of its user. A
+//! load that begins between the two may still store the old value; the invalidation ends it. Were it
+//! the other way round, a load between the two would bring the old value back for a minute. The two
+//! run in a task of their own, so a client that hangs up after the commit cannot prevent the
+//! invalidation. What is lost if the process dies between them is the invalidation: the old copies
+//! then live to their end, a minute at most.
+//!
+//! Who may do what is not cached. A task is only ever looked for in the part of the user that asks.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use larder::{Entry, ErrorKind, KeyWriter, Larder, Lifetime, MINUTE, Origin, SECOND};
+use larder::{Target, ToKey, UserCache};
+use tokio::sync::Semaphore;
+
+use super::model::{NewTask, Page, PageKey, Status, Task, TaskChange, TaskId, UserId};
+use super::repository::{Repository, RepositoryError};
+
+/// How many writes may be under way. More are turned away, so that no crowd of hung-up clients leaves
+/// an endless crowd of tasks behind.
+const WRITES_MAX: u32 = 1024;
+
+impl ToKey for UserId {
+    fn to_key(&self, out: &mut KeyWriter<'_>) {
+        self.as_str().to_key(out);
+    }
+}
+
+impl ToKey for TaskId {
+    fn to_key(&self, out: &mut KeyWriter<'_>) {
+        self.0.to_key(out);
+    }
+}
+
+impl ToKey for PageKey {
+    fn to_key(&self, out: &mut KeyWriter<'_>) {
+        (self.number, self.per_page, self.status.map(Status::as_str)).to_key(out);
+    }
+}
+
+/// The tasks of all users, read through the cache. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct CachedTasks {
+    source: Arc<dyn Repository>,
+    larder: Larder,
+    tasks: UserCache<TaskId, Task>,
+    pages: UserCache<PageKey, Page>,
+    /// One permit for each write under way.
+    writes: Arc<Semaphore>,
+    /// Commits whose invalidation was not confirmed when the client was answered.
+    unconfirmed: Arc<AtomicU64>,
+}
+
+impl CachedTasks {
+    /// # Errors
+    /// [`ErrorKind::Config`], if the names or lifetimes below cannot be meant.
+    pub(crate) fn new(source: Arc<dyn Repository>, larder: Larder) -> Result<Self, larder::Error> {
+        Ok(CachedTasks {
+            source,
+            tasks: larder.cache("tasks").lifetime(Lifetime::fresh_for(MINUTE)).per_user()?,
+            pages: larder.cache("pages").lifetime(Lifetime::fresh_for(30 * SECOND)).per_user()?,
+            larder,
+            writes: Arc::new(Semaphore::new(WRITES_MAX as usize)),
+            unconfirmed: Arc::default(),
+        })
+    }
+
+    /// A user's task, or the knowledge that there is none: both are cached.
+    pub(crate) async fn find(
+        &self,
+        user: &UserId,
+        id: TaskId,
+    ) -> Result<Answer<Option<Arc<Task>>>, RepositoryError> {
+        let began = Instant::now();
+        let database = Timed::default();
+        let load = {
+            let (source, user, database) = (self.source.clone(), user.clone(), database.clone());
+            move || async move { database.time(source.find(&user, id)).await }
+        };
+        let found = self.tasks.of(user).look_up(&id, load).await.map_err(failed)?;
+        let way = Way { origin: found.origin, took: began.elapsed(), database: database.took() };
+        Ok(Answer { value: found.entry.map(Entry::into_inner), way })
+    }
+
+    /// A page of a user's tasks.
+    pub(crate) async fn page(
+        &self,
+        user: &UserId,
+        key: PageKey,
+    ) -> Result<Answer<Arc<Page>>, RepositoryError> {
+        let began = Instant::now();
+        let database = Timed::default();
+        let load = {
+            let (source, user, database) = (self.source.clone(), user.clone(), database.clone());
+            move || async move { database.time(source.page(&user, key)).await }
+        };
+        let entry = self.pages.of(user).get_or_load(&key, load).await.map_err(failed)?;
+        let way = Way { origin: entry.origin(), took: began.elapsed(), database: database.took() };
+        Ok(Answer { value: entry.into_inner(), way })
+    }
+
+    pub(crate) async fn create(
+        &self,
+        user: &UserId,
+        new: NewTask,
+    ) -> Result<Task, RepositoryError> {
+        let task = new.of(user.clone());
+        let source = self.source.clone();
+        self.write(user, task.id, async move {
+            source.create(task.clone()).await?;
+            Ok(task)
+        })
+        .await
+    }
+
+    /// The task as it then is; None if the user has no such task.
+    pub(crate) async fn update(
+        &self,
+        user: &UserId,
+        id: TaskId,
+        change: TaskChange,
+    ) -> Result<Option<Task>, RepositoryError> {
+        let (source, owner) = (self.source.clone(), user.clone());
+        self.write(user, id, async move { source.update(&owner, id, change).await }).await
+    }
+
+    /// Whether there was such a task.
+    pub(crate) async fn delete(&self, user: &UserId, id: TaskId) -> Result<bool, RepositoryError> {
+        let (source, owner) = (self.source.clone(), user.clone());
+        self.write(user, id, async move { source.delete(&owner, id).await }).await
+    }
+
+    /// Commits, then invalidates, whatever becomes of the caller.
+    async fn write<T: Send + 'static>(
+        &self,
+        user: &UserId,
+        id: TaskId,
+        commit: impl Future<Output = Result<T, RepositoryError>> + Send + 'static,
+    ) -> Result<T, RepositoryError> {
+        let permit = self.writes.clone().try_acquire_owned();
+        let permit = permit.map_err(|_| RepositoryError::Busy)?;
+        let (this, user) = (self.clone(), user.clone());
+        let writing = tokio::spawn(async move {
+            let answer = commit.await;
+            // An error too may come from a commit that held; only this one says that none was tried.
+            if !matches!(answer, Err(RepositoryError::Busy)) {
+                this.end([this.tasks.of(&user).entry(&id), this.pages.of(&user).all()]).await;
+            }
+            drop(permit);
+            answer
+        });
+        writing.await.unwrap_or_else(|why| Err(RepositoryError::Failed(why.to_string())))
+    }
+
+    /// The commit holds, so its client is told so whatever happens here. Larder itself sends an
+    /// unconfirmed invalidation again until Redis confirms it.
+    async fn end(&self, targets: [Target; 2]) {
+        let Err(why) = self.larder.invalidate(targets).await else { return };
+        self.unconfirmed.fetch_add(1, Ordering::Relaxed);
+        if why.kind() == ErrorKind::Unconfirmed {
+            tracing::warn!(%why, "a commit holds, its invalidation is sent again until it does");
+        } else {
+            tracing::error!(%why, "a commit holds, old copies of it live until they expire");
+        }
+    }
+
+    /// Keeps these tasks if the database has none; says whether it did.
+    pub(crate) async fn seed(&self, tasks: Vec<Task>) -> Result<bool, RepositoryError> {
+        let mut users: Vec<UserId> = tasks.iter().map(|task| task.user.clone()).collect();
+        users.dedup();
+        let seeded = self.source.seed(tasks).await?;
+        if seeded {
+            // Of a database that stood here before, Redis may still know.
+            for user in users {
+                self.end([self.tasks.of(&user).all(), self.pages.of(&user).all()]).await;
+            }
+        }
+        Ok(seeded)
+    }
+
+    /// Answers when the database does.
+    pub(crate) async fn ping(&self) -> Result<(), RepositoryError> {
+        self.source.ping().await
+    }
+
+    /// Is the cache's shared side connected? The service works without it, more slowly.
+    pub(crate) fn is_far_up(&self) -> bool {
+        self.larder.is_far_up()
+    }
+
+    /// How many commits were answered before their invalidation was confirmed.
+    pub(crate) fn unconfirmed(&self) -> u64 {
+        self.unconfirmed.load(Ordering::Relaxed)
+    }
+
+    /// Waits for writes and invalidations that are under way, each for at most `deadline`, then closes
+    /// the cache and the database.
+    pub(crate) async fn close(&self, deadline: Duration) {
+        let writes = self.writes.acquire_many(WRITES_MAX);
+        if tokio::time::timeout(deadline, writes).await.is_err() {
+            tracing::warn!("closing while writes are under way");
+        }
+        self.writes.close();
+        let left = self.larder.close(deadline).await;
+        if left > 0 {
+            tracing::warn!(left, "closing with invalidations that were never confirmed");
+        }
+        if let Err(why) = self.source.close().await {
+            tracing::warn!(%why, "cannot close the database");
+        }
+    }
+}
+
+/// What a failed read means: the database's own error, if it is known here.
+fn failed(why: larder::Error) -> RepositoryError {
+    if let Some(cause) = why.cause::<RepositoryError>() {
+        return cause.clone();
+    }
+    match why.kind() {
+        // In another process, or a moment ago: the next try asks the database again.
+        ErrorKind::Source | ErrorKind::Deadline | ErrorKind::Overloaded => RepositoryError::Busy,
+        _ => RepositoryError::Failed(why.to_string()),
+    }
+}
+
+/// How long the database took, if it was this caller's load that asked it.
+#[derive(Clone, Default)]
+struct Timed(Arc<OnceLock<Duration>>);
+
+impl Timed {
+    async fn time<T>(self, query: impl Future<Output = T>) -> T {
+        let began = Instant::now();
+        let answer = query.await;
+        let _ = self.0.set(began.elapsed());
+        answer
+    }
+
+    fn took(&self) -> Option<Duration> {
+        self.0.get().copied()
+    }
+}
+
+/// A value, and the way it came.
+pub(crate) struct Answer<T> {
+    pub(crate) value: T,
+    pub(crate) way: Way,
+}
+
+/// Where an answer was found, and how long that took.
+pub(crate) struct Way {
+    origin: Origin,
+    took: Duration,
+    /// None where no database was asked, or another caller's load asked it for both.
+    database: Option<Duration>,
+}
+
+impl Way {
+    /// For the header `X-Cache`.
+    pub(crate) fn x_cache(&self) -> &'static str {
+        match self.origin {
+            Origin::Near | Origin::Far => "HIT",
+            Origin::Loaded => "MISS",
+            Origin::Stale => "STALE",
+            _ => "BYPASS",
+        }
+    }
+
+    /// For the header `Server-Timing`: `cache;desc="loaded";dur=50.31, db;dur=50.12`.
+    pub(crate) fn server_timing(&self) -> String {
+        let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+        let cache = format!("cache;desc=\"{}\";dur={:.2}", self.origin, ms(self.took));
+        match self.database {
+            Some(took) => format!("{cache}, db;dur={:.2}", ms(took)),
+            None => cache,
+        }
+    }
+}

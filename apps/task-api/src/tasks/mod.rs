@@ -1,0 +1,24 @@
+//! Tasks: what they are, where their truth lives, how they are cached, how they are asked for.
+//!
+//! ```text
+//! routes ──> cached ──> repository ──> delayed? ──> sqlite
+//!   │          │
+//! input      larder
+//! ```
+//! A request comes in at [`routes`] and goes down once. Everyone speaks of [`model`]'s plain values.
+
+mod cached;
+#[cfg(test)]
+mod contract;
+mod delayed;
+mod input;
+mod model;
+mod repository;
+mod routes;
+mod sqlite;
+
+pub(crate) use cached::CachedTasks;
+pub(crate) use delayed::Delayed;
+pub(crate) use model::{Status, Task, TaskId, UserId};
+pub(crate) use routes::routes;
+pub(crate) use sqlite::{Place, Sqlite};

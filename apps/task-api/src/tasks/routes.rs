@@ -1,0 +1,137 @@
+//! HTTP in, HTTP out.
+//!
+//! Each route takes a [`Session`] before anything else: who is not known learns nothing, not even what
+//! was wrong with the rest of the request. Everything a client can get wrong is a [`Problem`]. Every
+//! answer says in `X-Cache` whether it came from the cache.
+
+use axum::Json;
+use axum::Router;
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use super::cached::Way;
+use super::input;
+use super::model::TaskId;
+use super::repository::RepositoryError;
+use crate::app::App;
+use crate::fields::{Body, NoQuery, Query};
+use crate::problem::Problem;
+use crate::session::Session;
+
+const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// `/tasks` and all below.
+pub(crate) fn routes() -> Router<App> {
+    Router::new()
+        .route("/tasks", get(list).post(create))
+        .route("/tasks/{id}", get(find).patch(change).delete(remove))
+        .layer(map_response(bypassed))
+}
+
+async fn list(
+    State(app): State<App>,
+    session: Session,
+    Query(fields): Query,
+) -> Result<Response, Problem> {
+    let key = input::page_key(fields)?;
+    let page = app.tasks.page(&session.user, key).await?;
+    Ok((told(&page.way), Json(&*page.value)).into_response())
+}
+
+async fn find(
+    State(app): State<App>,
+    session: Session,
+    Id(id): Id,
+    _: NoQuery,
+) -> Result<Response, Problem> {
+    let task = app.tasks.find(&session.user, id).await?;
+    let way = told(&task.way);
+    Ok(match task.value {
+        Some(task) => (way, Json(&*task)).into_response(),
+        None => (way, no_such_task(id)).into_response(),
+    })
+}
+
+async fn create(
+    State(app): State<App>,
+    session: Session,
+    _: NoQuery,
+    Body(fields): Body,
+) -> Result<Response, Problem> {
+    let new = input::new_task(fields)?;
+    let task = app.tasks.create(&session.user, new).await?;
+    let location = [(header::LOCATION, format!("/api/v1/tasks/{}", task.id))];
+    Ok((StatusCode::CREATED, location, Json(task)).into_response())
+}
+
+async fn change(
+    State(app): State<App>,
+    session: Session,
+    Id(id): Id,
+    _: NoQuery,
+    Body(fields): Body,
+) -> Result<Response, Problem> {
+    let change = input::task_change(fields)?;
+    let task = app.tasks.update(&session.user, id, change).await?;
+    task.map(|task| Json(task).into_response()).ok_or_else(|| no_such_task(id))
+}
+
+async fn remove(
+    State(app): State<App>,
+    session: Session,
+    Id(id): Id,
+    _: NoQuery,
+) -> Result<StatusCode, Problem> {
+    let was_there = app.tasks.delete(&session.user, id).await?;
+    if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(no_such_task(id)) }
+}
+
+/// The same whether nobody has it or somebody else: who may not see a task learns nothing of it.
+fn no_such_task(id: TaskId) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, format!("you have no task {id}"))
+}
+
+impl From<RepositoryError> for Problem {
+    fn from(why: RepositoryError) -> Problem {
+        match why {
+            RepositoryError::Busy => Problem::busy("too much to do just now: try again"),
+            RepositoryError::Closed => Problem::busy("the service is stopping: try again"),
+            RepositoryError::Failed(why) => Problem::internal(&why),
+        }
+    }
+}
+
+/// The id in the path.
+struct Id(TaskId);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Id, Problem> {
+        // What is not UTF-8 is no id either.
+        let sent = Path::<String>::from_request_parts(parts, state).await;
+        let sent = sent.map(|Path(sent)| sent).unwrap_or_default();
+        input::task_id(&sent).map(Id)
+    }
+}
+
+/// Where an answer came from, as headers.
+fn told(way: &Way) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(X_CACHE, HeaderValue::from_static(way.x_cache()));
+    if let Ok(timing) = HeaderValue::try_from(way.server_timing()) {
+        headers.insert(SERVER_TIMING, timing);
+    }
+    headers
+}
+
+/// What did not come through the cache says so.
+async fn bypassed(mut response: Response) -> Response {
+    response.headers_mut().entry(X_CACHE).or_insert(HeaderValue::from_static("BYPASS"));
+    response
+}
