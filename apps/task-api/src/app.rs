@@ -23,6 +23,9 @@ use crate::tasks::{self, CachedTasks};
 /// How long the database may take to show that it lives.
 const PING_WAIT: Duration = Duration::from_secs(1);
 
+/// The most characters of a path that are repeated in an answer.
+const PATH_SHOWN_MAX: usize = 200;
+
 /// What every handler may use. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct App {
@@ -93,14 +96,18 @@ async fn ready(State(app): State<App>) -> Result<Json<Ready>, Problem> {
 }
 
 async fn unknown_route(uri: Uri) -> Problem {
-    let path: String = uri.path().chars().take(200).collect();
-    Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}"))
+    Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {}", shown(&uri)))
 }
 
 /// Which methods there are is in the `Allow` header, which axum adds.
 async fn wrong_method(method: Method, uri: Uri) -> Problem {
-    let detail = format!("{} does not take {method}: see the Allow header", uri.path());
+    let detail = format!("{} does not take {method}: see the Allow header", shown(&uri));
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+}
+
+/// A path as it is repeated to who sent it: not without end.
+fn shown(uri: &Uri) -> String {
+    uri.path().chars().take(PATH_SHOWN_MAX).collect()
 }
 
 /// One line for each request. No header and no query goes into it: they may hold secrets.

@@ -106,7 +106,10 @@ pub(crate) fn print(sessions: &Sessions, address: SocketAddr) -> io::Result<()> 
     let tasks = format!("http://{address}/api/v1/tasks");
     let bearer = format!("-H 'Authorization: Bearer {token}'");
     let json = "-H 'Content-Type: application/json'";
-    writeln!(out, "\nA page of ada's tasks, from the database: X-Cache says MISS, db about 50 ms.")?;
+    writeln!(
+        out,
+        "\nA page of ada's tasks, from the database: X-Cache says MISS, db about 50 ms."
+    )?;
     writeln!(out, "curl -i {bearer} {tasks}")?;
     writeln!(out, "\nThe same again, from the cache: X-Cache says HIT, and there is no db.")?;
     writeln!(out, "curl -i {bearer} {tasks}")?;
@@ -131,7 +134,8 @@ mod tests {
 
     #[test]
     fn the_newest_task_of_the_demo_has_the_greatest_id() {
-        let tasks: Vec<_> = tasks().into_iter().filter(|task| task.user.as_str() == "ada").collect();
+        let tasks: Vec<_> =
+            tasks().into_iter().filter(|task| task.user.as_str() == "ada").collect();
         assert!(tasks.is_sorted_by(|a, b| a.id < b.id && a.created < b.created));
     }
 }

@@ -111,13 +111,14 @@ impl<S: Send + Sync> FromRequest<S> for Body {
 
     async fn from_request(request: Request, state: &S) -> Result<Body, Problem> {
         if !is_json(request.headers()) {
-            let detail = "the body must be JSON: send it with `Content-Type: application/json`";
-            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+            let detail = "must be application/json, and the body JSON";
+            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            return Err(Problem::field(status, "content-type", detail));
         }
         let body = Bytes::from_request(request, state).await.map_err(|why| match why.status() {
             StatusCode::PAYLOAD_TOO_LARGE => {
-                let detail = format!("the body may take at most {BODY_BYTES_MAX} bytes");
-                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+                let detail = format!("may take at most {BODY_BYTES_MAX} bytes");
+                Problem::field(StatusCode::PAYLOAD_TOO_LARGE, "body", detail)
             }
             _ => Problem::field(StatusCode::BAD_REQUEST, "body", "was cut off"),
         })?;

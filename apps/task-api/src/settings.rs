@@ -22,10 +22,13 @@ const DELAY_MAX: Duration = Duration::from_secs(60);
 
 /// A task API whose reads are cached by larder.
 #[derive(Parser)]
-#[command(version, after_help = "\
+#[command(
+    version,
+    after_help = "\
 Environment:
   JWT_SECRET  signs and verifies tokens (HS256), 32 bytes or more. With --demo one is drawn if there is none
-  RUST_LOG    what is logged to stderr: info unless set; try debug, or task_api=debug")]
+  RUST_LOG    what is logged to stderr: info unless set; try debug, or task_api=debug"
+)]
 struct Arguments {
     /// Where to listen. Port 0 takes a free one; what it is, is printed
     #[arg(long, env = "TASK_API_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
@@ -102,7 +105,8 @@ impl Settings {
             Some(file) => (Place::File(file), "todo".to_owned()),
             None => (Place::Memory, format!("todo-demo-{}", random(6)?)),
         };
-        let database_delay = database_delay.unwrap_or(if demo { DEMO_DELAY } else { Duration::ZERO });
+        let database_delay =
+            database_delay.unwrap_or(if demo { DEMO_DELAY } else { Duration::ZERO });
         Ok(Settings { listen, place, redis_url, secret, database_delay, demo, app_name })
     }
 }

