@@ -1,0 +1,68 @@
+//! The scene of every test here: the real program, as one or more processes, and a Redis of its own.
+//!
+//! Everything started is ended when its value is dropped; everything written is in a directory that is
+//! removed with it. Nothing listens on a port that was chosen beforehand.
+
+#![allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a scene that cannot be set is a failed test"
+)]
+
+mod client;
+mod redis;
+mod service;
+
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub(crate) use client::Client;
+pub(crate) use redis::Redis;
+pub(crate) use service::{SECRET, Service, refused, token};
+
+/// How long anything may take before a test gives up on it. No test waits this long when all is well.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Asks until the answer is yes. `what` is what was waited for.
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE, "waited in vain until {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A directory of the test's own.
+pub(crate) struct Directory(PathBuf);
+
+impl Directory {
+    pub(crate) fn new() -> Directory {
+        let path = std::env::temp_dir().join(format!("task-api-{}", uuid::Uuid::now_v7()));
+        std::fs::create_dir(&path).unwrap();
+        Directory(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Where the tasks of this test are kept.
+    pub(crate) fn database(&self) -> String {
+        self.0.join("tasks.db").to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Sends a signal, by its name.
+pub(crate) fn signal(name: &str, process: u32) {
+    let words = [format!("-{name}"), process.to_string()];
+    let sent = std::process::Command::new("kill").args(words).status().unwrap();
+    assert!(sent.success());
+}
