@@ -104,17 +104,17 @@ pub(crate) fn print(sessions: &Sessions, address: SocketAddr) -> io::Result<()> 
     }
     let token = first.unwrap_or_default();
     let tasks = format!("http://{address}/api/v1/tasks");
-    let bearer = format!("-H 'Authorization: Bearer {token}'");
+    let curl = format!("curl -i -w '\\n' -H 'Authorization: Bearer {token}'");
     let json = "-H 'Content-Type: application/json'";
     writeln!(
         out,
         "\nA page of ada's tasks, from the database: X-Cache says MISS, db about 50 ms."
     )?;
-    writeln!(out, "curl -i {bearer} {tasks}")?;
+    writeln!(out, "{curl} {tasks}")?;
     writeln!(out, "\nThe same again, from the cache: X-Cache says HIT, and there is no db.")?;
-    writeln!(out, "curl -i {bearer} {tasks}")?;
+    writeln!(out, "{curl} {tasks}")?;
     writeln!(out, "\nA new task. Then try the first line again: a MISS, and the task is there.")?;
-    writeln!(out, "curl -i {bearer} {json} -d '{{\"title\": \"buy milk\"}}' {tasks}")?;
+    writeln!(out, "{curl} {json} -d '{{\"title\": \"buy milk\"}}' {tasks}")?;
     out.flush()
 }
 

@@ -14,8 +14,8 @@ use crate::problem::{FieldError, Problem};
 
 /// The most a body may take, in bytes: the longest task, every character of it escaped.
 pub(crate) const BODY_BYTES_MAX: usize = 64 << 10;
-/// The most unknown fields that are named in one answer.
-const UNKNOWN_SHOWN_MAX: usize = 8;
+/// The most mistakes that are named in one answer.
+const NAMED_MAX: usize = 16;
 /// The most characters of a field's own name that are repeated in an answer.
 const NAME_SHOWN_MAX: usize = 64;
 
@@ -81,8 +81,11 @@ impl Fields {
         self.take(name, read)
     }
 
-    /// Notes a mistake.
-    pub(crate) fn refuse(&mut self, name: &str, detail: impl Into<String>) {
+    /// Notes a mistake, if there are not too many already.
+    fn refuse(&mut self, name: &str, detail: impl Into<String>) {
+        if self.wrong.len() >= NAMED_MAX {
+            return;
+        }
         let field = name.chars().take(NAME_SHOWN_MAX).collect();
         self.wrong.push(FieldError { field, detail: detail.into() });
     }
@@ -93,9 +96,7 @@ impl Fields {
     /// A [`Problem`] that names each field that was refused.
     pub(crate) fn finish(mut self) -> Result<(), Problem> {
         let unknown = std::mem::take(&mut self.sent);
-        for name in unknown.keys().take(UNKNOWN_SHOWN_MAX) {
-            self.refuse(name, "is not known here");
-        }
+        unknown.keys().for_each(|name| self.refuse(name, "is not known here"));
         if self.wrong.is_empty() {
             return Ok(());
         }
@@ -209,6 +210,8 @@ mod tests {
         let body = format!("{{\"{}\": 1}}", "x".repeat(10_000));
         let problem = Fields::of_json(body.as_bytes()).unwrap().finish().unwrap_err();
         assert_eq!(named(&problem), ["x".repeat(NAME_SHOWN_MAX)]);
+        let pairs = (0..1000).map(|nth| (format!("x{}", nth % 500), String::new())).collect();
+        assert_eq!(named(&Fields::of_pairs(pairs).finish().unwrap_err()).len(), NAMED_MAX);
     }
 
     #[test]

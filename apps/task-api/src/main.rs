@@ -65,8 +65,10 @@ async fn run(settings: Settings) -> Result<(), String> {
         let seeded = app.tasks.seed(demo::tasks()).await.map_err(|why| why.to_string())?;
         tracing::info!(seeded, "demo");
     }
-    let told = tell(&settings, &app, &listener);
-    told.map_err(|why| format!("cannot tell on standard output where we listen: {why}"))?;
+    if let Err(why) = tell(&settings, &app, &listener) {
+        // Nobody reads standard output: no reason not to serve.
+        tracing::warn!(%why, "cannot tell on standard output where we listen");
+    }
     serve::serve(listener, app, stop).await.map_err(|why| format!("cannot serve: {why}"))
 }
 

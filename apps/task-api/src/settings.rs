@@ -35,11 +35,11 @@ struct Arguments {
     listen: SocketAddr,
 
     /// The SQLite file to keep tasks in; made if it is not there. Several processes may share it
-    #[arg(long, env = "TASK_API_DATABASE", value_name = "FILE", required_unless_present = "demo")]
+    #[arg(long, env = "TASK_API_DATABASE", value_name = "FILE")]
     database: Option<PathBuf>,
 
-    /// What the processes of a fleet share: redis://user:password@host:6379/0. Without it each keeps
-    /// its cache to itself, and there must be only one
+    /// What the processes of a fleet share: redis://user:password@host:6379/0, one for each --database.
+    /// Without it the cache is in this process, which must then be the only one on its database
     #[arg(long, env = "REDIS_URL", value_name = "URL", hide_env_values = true)]
     redis_url: Option<String>,
 
@@ -77,6 +77,7 @@ impl Settings {
 
     fn of(arguments: Arguments, secret: Option<OsString>) -> Result<Settings, clap::Error> {
         let Arguments { listen, database, redis_url, database_delay, demo } = arguments;
+        // A misspelt variable must not turn a fleet into processes that know nothing of each other.
         if redis_url.as_ref().is_some_and(|url| url.is_empty()) {
             let text = "REDIS_URL (--redis-url) is empty: give an address, or unset it";
             return Err(refusal(text));
@@ -103,7 +104,12 @@ impl Settings {
         // would still have pages of tasks that are no more.
         let (place, app_name) = match database {
             Some(file) => (Place::File(file), "todo".to_owned()),
-            None => (Place::Memory, format!("todo-demo-{}", random(6)?)),
+            None if demo => (Place::Memory, format!("todo-demo-{}", random(6)?)),
+            None => {
+                let text =
+                    "--database is missing: name a file to keep tasks in, or begin with --demo";
+                return Err(refusal(text));
+            }
         };
         let database_delay =
             database_delay.unwrap_or(if demo { DEMO_DELAY } else { Duration::ZERO });

@@ -135,3 +135,19 @@ async fn bypassed(mut response: Response) -> Response {
     response.headers_mut().entry(X_CACHE).or_insert(HeaderValue::from_static("BYPASS"));
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_database_asks_for_another_try() {
+        for why in [RepositoryError::Busy, RepositoryError::Closed] {
+            let response = Problem::from(why).into_response();
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        }
+        let failed = Problem::from(RepositoryError::Failed("disk".into())).into_response();
+        assert_eq!(failed.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+}

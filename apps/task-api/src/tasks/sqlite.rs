@@ -6,8 +6,8 @@
 //! at all; one that was begun is ended. If the process dies, what was answered is on disk, and
 //! what was queued never happened.
 //!
-//! Several processes may share one file: it is in WAL mode, so readers and the one writer do not wait
-//! for each other, and writers wait their turn.
+//! Several processes may share one file: it is in WAL mode, so a reader never waits for another process'
+//! writer, and writers wait their turn. What stands behind a waiting write in this queue waits with it.
 
 use std::path::PathBuf;
 use std::thread;
