@@ -5,11 +5,11 @@
 //! notices but the database.
 //!
 //! **Writes** commit first and invalidate then, in one trip: the task, and all pages of its user. A
-//! load that begins between the two may still store the old value; the invalidation ends it. Were it
-//! the other way round, a load between the two would bring the old value back for a minute. The two
-//! run in a task of their own, so a client that hangs up after the commit cannot prevent the
-//! invalidation. What is lost if the process dies between them is the invalidation: the old copies
-//! then live to their end, a minute at most.
+//! load that began before the commit may still bring the old value; the invalidation ends it, and what
+//! that load would store later is refused. Were it the other way round, a load between the two
+//! would bring the old value back, and nothing would end it for a minute. Both run in a task of
+//! their own, so a client that hangs up cannot come between them. If the process dies between them
+//! the invalidation is lost, and the old copies live to their end: a minute at most.
 //!
 //! Who may do what is not cached. A task is only ever looked for in the part of the user that asks.
 

@@ -5,7 +5,7 @@
 //!   │          │
 //! input      larder
 //! ```
-//! A request comes in at [`routes`] and goes down once. Everyone speaks of [`model`]'s plain values.
+//! A request comes in at [`mod@routes`] and goes down once. Everyone speaks of [`model`]'s plain values.
 
 mod cached;
 #[cfg(test)]
