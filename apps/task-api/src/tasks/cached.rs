@@ -272,7 +272,6 @@ impl Way {
         match self.origin {
             Origin::Near | Origin::Far => "HIT",
             Origin::Loaded => "MISS",
-            Origin::Stale => "STALE",
             _ => "BYPASS",
         }
     }

@@ -113,8 +113,6 @@ pub enum Origin {
     Far,
     /// At the source: it was loaded for this call, or for one that ran beside it.
     Loaded,
-    /// In the cache, past its fresh time.
-    Stale,
 }
 
 impl fmt::Display for Origin {
@@ -123,7 +121,6 @@ impl fmt::Display for Origin {
             Origin::Near => "near",
             Origin::Far => "far",
             Origin::Loaded => "loaded",
-            Origin::Stale => "stale",
         })
     }
 }

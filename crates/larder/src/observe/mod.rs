@@ -1,7 +1,7 @@
 //! What happened, told once, where it happened.
 //!
-//! Everyone tells, and is asked nothing. What is told is counted for [`Stats`], and hands each [`Event`] to
-//! the [`Observer`], when there is one. An observer is called where the thing happens, on the hot
+//! Everyone tells, and is asked nothing. What is told is counted for [`Stats`], and then handed as
+//! an [`Event`] to the [`Observer`], when there is one. An observer is called where the thing happens, on the hot
 //! path too: it must be quick and must not block.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -55,11 +55,6 @@ pub enum Event<'a> {
     },
     /// A load was overtaken by an invalidation, or outlived its lease: its value was not stored.
     StoreRefused {
-        /// Which cache.
-        cache: &'a str,
-    },
-    /// A value past its fresh time was served.
-    StaleServed {
         /// Which cache.
         cache: &'a str,
     },

@@ -45,8 +45,6 @@ counters! {
     woken_by_timer,
     /// Stores refused because an invalidation or another load came between.
     stores_refused,
-    /// Values past their fresh time that were served.
-    stale_served,
     /// Values handed out and not stored: too large, a new tag, no encoding, no far side.
     not_stored,
     /// Entries whose bytes could not be read.
@@ -86,7 +84,6 @@ impl Counters {
             Event::Woken { by: WokenBy::Push, .. } => add(&self.woken_by_push),
             Event::Woken { by: WokenBy::Timer, .. } => add(&self.woken_by_timer),
             Event::StoreRefused { .. } => add(&self.stores_refused),
-            Event::StaleServed { .. } => add(&self.stale_served),
             Event::NotStored { .. } => add(&self.not_stored),
             Event::Unreadable { .. } => add(&self.unreadable),
             Event::FarSkipped { .. } => add(&self.far_skipped),

@@ -150,9 +150,7 @@ fn a_way_is_told_in_two_headers() {
     let way = Way { origin: Origin::Loaded, took: 51 * MS, database: Some(50 * MS) };
     assert_eq!(way.x_cache(), "MISS");
     assert_eq!(way.server_timing(), "cache;desc=\"loaded\";dur=51.00, db;dur=50.00");
-    let way = Way { origin: Origin::Stale, took: MS, database: None };
-    assert_eq!(
-        (way.x_cache(), way.server_timing().as_str()),
-        ("STALE", "cache;desc=\"stale\";dur=1.00")
-    );
+    let way = Way { origin: Origin::Far, took: MS, database: None };
+    assert_eq!(way.x_cache(), "HIT");
+    assert_eq!(way.server_timing(), "cache;desc=\"far\";dur=1.00");
 }
