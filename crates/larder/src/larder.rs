@@ -85,6 +85,8 @@ impl Larder {
     /// # Errors
     /// [`ErrorKind::Unconfirmed`]: the far side did not confirm it; it is queued and sent again until
     /// it does, and this process' near does not serve the keys meanwhile.
+    /// [`ErrorKind::Overloaded`]: the same, but 100,000 names wait already, and it was **not** queued.
+    /// [`ErrorKind::Closed`]: after [`close`](Self::close) nothing is sent.
     /// [`ErrorKind::Key`]: one of the keys is too long; nothing was ended.
     pub async fn invalidate<I>(&self, targets: I) -> Result<(), Error>
     where

@@ -119,6 +119,18 @@ fn command(reader: &mut BufReader<TcpStream>) -> Option<Vec<String>> {
     (0..words).map(word).collect()
 }
 
+/// What the user may not do is named, and it is an error at once: it will not pass by itself.
+#[tokio::test]
+async fn a_permission_that_is_missing_is_named() {
+    let server = Server::start();
+    for (without, database) in [("time", 0), ("info", 0), ("script|load", 0), ("select", 1)] {
+        let acl = format!("ACL SETUSER app reset on >s3cret ~* &* +@all -{without}");
+        let _: String = server.ask(&acl);
+        let url = format!("redis://app:s3cret@127.0.0.1:{}/{database}", server.port());
+        says(&refused(&url).await, &["permission", without]);
+    }
+}
+
 /// Two connections for a process, however many come first.
 #[tokio::test]
 async fn early_callers_do_not_make_a_connection_each() {

@@ -94,7 +94,7 @@ where
     /// writers the older value may stay. After a commit call [`invalidate`](Self::invalidate).
     ///
     /// # Cost
-    /// Two round trips; one more for a new tag.
+    /// One round trip; two with tags; one more for new tags.
     ///
     /// # Errors
     /// [`ErrorKind::Unconfirmed`](crate::ErrorKind::Unconfirmed): sent once and not answered, it may have

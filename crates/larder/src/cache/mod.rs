@@ -118,8 +118,9 @@ where
     /// its last caller is gone.
     ///
     /// # Cost
-    /// Round trips to far: 0 if near is fresh, 1 if far is fresh, 2 or 3 if neither is, 1 more for a
-    /// new tag.
+    /// Round trips to far: 0 if near is fresh, 1 if far is fresh, 2 or 3 if neither is, 1 more for
+    /// new tags. A hit near does not yield to the runtime: a task that does nothing else should now and
+    /// then.
     ///
     /// # Order
     /// In this process, a call begun after [`invalidate`](Self::invalidate) returned never sees the old

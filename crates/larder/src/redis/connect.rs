@@ -149,7 +149,9 @@ pub(crate) async fn dial(
     };
     let mut answers = answers.into_iter();
     check_version(address, answers.next())?;
-    let server_ms = match answers.next().as_ref().and_then(server_ms) {
+    let time = answers.next().map(Value::extract_error).transpose();
+    let time = time.map_err(|why| refine(address, &why))?;
+    let server_ms = match time.as_ref().and_then(server_ms) {
         Some(ms) => ms,
         None => return Err(not_redis(address, "it does not tell the time")),
     };
@@ -232,7 +234,11 @@ fn refine(address: &Address, why: &RedisError) -> NoConnection {
         "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "BUSY" => return NoConnection::Away(text),
         _ => {}
     }
-    if text.contains("DB index") || text.contains("invalid DB") || text.contains("SELECT") {
+    // Of a refused SELECT the client keeps the words and not the code.
+    if text.contains("permissions to run") {
+        return wrong(format!("{address}: the user lacks a permission: {said}"));
+    }
+    if text.contains("DB index") || text.contains("invalid DB") {
         let db = address.database();
         return wrong(format!(
             "{address} has no database {db}: choose one below its `databases` setting (16 unless set)"
