@@ -1,9 +1,8 @@
-//! The router, and what its handlers share.
+//! The router.
 //!
 //! Whatever comes in is answered as JSON: an unknown route, a wrong method and a body without end
 //! are [`Problem`]s like any other.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -17,33 +16,14 @@ use serde::Serialize;
 use crate::demo;
 use crate::fields::BODY_BYTES_MAX;
 use crate::problem::Problem;
-use crate::session::Sessions;
-use crate::tasks::{self, CachedTasks};
+use crate::state::{App, Far};
+use crate::tasks;
 
 /// How long the database may take to show that it lives.
 const PING_WAIT: Duration = Duration::from_secs(1);
 
 /// The most characters of a path that are repeated in an answer.
 const PATH_SHOWN_MAX: usize = 200;
-
-/// What every handler may use. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct App {
-    pub(crate) sessions: Arc<Sessions>,
-    pub(crate) tasks: CachedTasks,
-    /// Where the cache's shared side is.
-    pub(crate) far: Far,
-    /// Whether tokens are handed out to the demo's users.
-    pub(crate) demo: bool,
-}
-
-/// Where the cache's shared side is.
-#[derive(Clone, Copy, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Far {
-    Redis,
-    Embedded,
-}
 
 pub(crate) fn router(app: App) -> Router {
     let api = if app.demo { tasks::routes().merge(demo::routes()) } else { tasks::routes() };

@@ -14,10 +14,10 @@ use axum::{Json, Router};
 use jiff::{SignedDuration, Span, Timestamp, tz::TimeZone};
 use uuid::{NoContext, Uuid};
 
-use crate::app::App;
 use crate::fields::{Body, text};
 use crate::problem::Problem;
 use crate::session::Sessions;
+use crate::state::App;
 use crate::tasks::{Status, Task, TaskId, UserId};
 
 const USERS: [&str; 2] = ["ada", "grace"];

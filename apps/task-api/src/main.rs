@@ -11,9 +11,9 @@ use larder::Larder;
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
-use crate::app::{App, Far};
 use crate::session::Sessions;
 use crate::settings::Settings;
+use crate::state::{App, Far};
 use crate::tasks::{CachedTasks, Delayed, Sqlite};
 
 mod app;
@@ -23,6 +23,7 @@ mod problem;
 mod serve;
 mod session;
 mod settings;
+mod state;
 mod tasks;
 
 fn main() -> ExitCode {

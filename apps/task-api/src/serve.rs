@@ -11,7 +11,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use crate::app::{App, router};
+use crate::app::router;
+use crate::state::App;
 
 /// How long requests may take to end once the process was told to.
 const REQUESTS_WAIT: Duration = Duration::from_secs(10);

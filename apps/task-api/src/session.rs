@@ -10,9 +10,9 @@ use axum::http::request::Parts;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
-use crate::app::App;
 use crate::problem::Problem;
 use crate::settings::Secret;
+use crate::state::App;
 use crate::tasks::UserId;
 
 /// How far two clocks may be apart, in seconds.

@@ -17,10 +17,10 @@ use super::cached::Way;
 use super::input;
 use super::model::TaskId;
 use super::repository::RepositoryError;
-use crate::app::App;
 use crate::fields::{Body, NoQuery, Query};
 use crate::problem::Problem;
 use crate::session::Session;
+use crate::state::App;
 
 const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");

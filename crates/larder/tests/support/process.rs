@@ -90,7 +90,8 @@ pub fn signal(pid: u32, signal: &str) {
     let _ = Command::new("kill").args([signal, &pid.to_string()]).stderr(Stdio::null()).status();
 }
 
-/// The body of the other process. Does nothing in the test's own.
+/// The body of the other process. In the test's own it is no test and does nothing: libtest has no other way
+/// to run a part of its binary by name.
 pub fn obey() {
     let Ok(url) = std::env::var(URL) else { return };
     let runtime = tokio::runtime::Runtime::new().unwrap();

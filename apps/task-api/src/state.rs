@@ -1,0 +1,27 @@
+//! What the handlers share.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::session::Sessions;
+use crate::tasks::CachedTasks;
+
+/// What every handler may use. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) tasks: CachedTasks,
+    /// Where the cache's shared side is.
+    pub(crate) far: Far,
+    /// Whether tokens are handed out to the demo's users.
+    pub(crate) demo: bool,
+}
+
+/// Where the cache's shared side is.
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Far {
+    Redis,
+    Embedded,
+}
