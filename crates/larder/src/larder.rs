@@ -117,14 +117,19 @@ impl Larder {
     }
 
     /// Comes back when every change that was acknowledged anywhere before the call is applied here:
-    /// read your writes across processes. One round trip.
+    /// read your writes across processes. One round trip. Loads under way are not joined by calls that
+    /// begin afterwards.
     ///
     /// # Errors
     /// [`ErrorKind::Far`] when the far side did not answer: try again, or wait for
     /// [`settled`](Self::settled).
     pub async fn sync(&self) -> Result<(), Error> {
         let failed = |why: FarError| Error::new(why.kind(), "cannot sync").because(why);
-        self.inner.tiers.far.link().map_err(failed)?.sync().await.map_err(failed)
+        let tiers = &self.inner.tiers;
+        tiers.far.link().map_err(failed)?.sync().await.map_err(failed)?;
+        // A load may turn out to carry a tag whose end nobody told us of.
+        tiers.flights.close_all_doors();
+        Ok(())
     }
 
     /// Is the far side connected now?

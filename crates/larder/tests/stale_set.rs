@@ -228,3 +228,51 @@ async fn the_embedded_far_side_refuses_an_overtaken_load_too() {
     assert_eq!(there.has("k").await, "nothing");
     assert_eq!(here.has("k").await, "nothing");
 }
+
+/// The tag that the load turns out to carry was ended in another process, and this one had no reason to be told
+/// of it: it had never read the tag. Whoever asks after `sync` does not board the load.
+#[tokio::test]
+async fn nobody_boards_a_load_from_before_a_sync() {
+    let server = Server::start();
+    let (here, there) = (World::on(&server.url()).await, World::on(&server.url()).await);
+    let (mut step, load) = stepped();
+    let before = {
+        let words = here.words.clone();
+        let load = async move { load.await.map(|value| Loaded::new(value).tag("learned")) };
+        tokio::spawn(async move { words.get_or_load("k", move || load).await })
+    };
+    step.begins().await;
+    there.larder.invalidate_tag("learned").await.unwrap();
+    here.larder.sync().await.unwrap();
+    here.source.set("k", "new");
+    let after = here.reading("k");
+    here.ear.hears("Wait", 1).await; // a flight of its own, and the lease is the other's
+    step.answers("old");
+    assert_eq!(*before.await.unwrap().unwrap(), "old");
+    assert_eq!(*after.await.unwrap().unwrap(), "new");
+}
+
+/// The same without `sync`, with a load that takes longer than the bound: after it nobody is given what may have
+/// ended unheard.
+#[tokio::test(start_paused = true)]
+async fn after_the_bound_nobody_boards_a_load_of_unheard_tags() {
+    let memory = larder::SharedMemory::new(1 << 20, larder::Clock::of_runtime(3));
+    let open = || Larder::builder("test").shared_memory(&memory);
+    let here = World::of(open(), &Source::default()).await;
+    let there = World::of(open(), &here.source).await;
+    let (mut step, load) = stepped();
+    let before = {
+        let words = here.words.clone();
+        let load = async move { load.await.map(|value| Loaded::new(value).tag("learned")) };
+        tokio::spawn(async move { words.get_or_load("k", move || load).await })
+    };
+    step.begins().await;
+    there.larder.invalidate_tag("learned").await.unwrap();
+    there.larder.settled().await;
+    here.source.set("k", "new");
+    let after = here.reading("k");
+    tokio::task::yield_now().await;
+    step.answers("old");
+    assert_eq!(*before.await.unwrap().unwrap(), "old");
+    assert_eq!(*after.await.unwrap().unwrap(), "new");
+}

@@ -38,7 +38,9 @@ pub(crate) struct Landing {
     pub(crate) answer: Result<(Arc<Held>, Origin), Error>,
     /// It was overtaken by a change: good for the one who led, whose call overlapped the change.
     /// Those who boarded ask again.
-    pub(crate) overtaken: bool,
+    overtaken: bool,
+    /// Whoever boarded later than this asks again as well.
+    open_until: Option<Moment>,
 }
 
 /// What a flight has come to. Whether it was overtaken is asked when its doors are closed: nobody may
@@ -46,6 +48,9 @@ pub(crate) struct Landing {
 pub(crate) struct Landed {
     pub(crate) answer: Result<(Arc<Held>, Origin), Error>,
     pub(crate) is_overtaken: Box<dyn FnOnce() -> bool + Send>,
+    /// Since when nobody would have told of every change that it may rest on: a tag was learned that
+    /// was not watched. Like anything of which we may not be told, it is good for the bound B.
+    pub(crate) unwatched_since: Option<Moment>,
 }
 
 /// Hears of changes to one key, from before it asks until it is dropped.
@@ -126,6 +131,7 @@ pub(crate) struct Passenger {
     flights: Arc<Flights>,
     key: Key,
     flight: Arc<Flight>,
+    boarded: Moment,
     pub(crate) led: bool,
 }
 
@@ -162,7 +168,7 @@ impl Flights {
             if self.may_board(&doors, now) {
                 doors.aboard += 1;
                 drop(doors);
-                return self.passenger(key, flight.clone(), false);
+                return self.passenger(key, flight.clone(), now, false);
             }
         }
         let flight = Arc::new(Flight {
@@ -178,7 +184,7 @@ impl Flights {
         }
         drop(shard);
         self.take_off(key, &flight, fly(flight.clone()));
-        self.passenger(key, flight, true)
+        self.passenger(key, flight, now, true)
     }
 
     /// An answer may be shared for as long as near could have served it: while the connection it
@@ -187,8 +193,14 @@ impl Flights {
         now < doors.asked.plus(self.bound) || doors.pulse.as_ref().is_some_and(|p| p.covers(now))
     }
 
-    fn passenger(self: &Arc<Self>, key: &Key, flight: Arc<Flight>, led: bool) -> Passenger {
-        Passenger { flights: self.clone(), key: key.clone(), flight, led }
+    fn passenger(
+        self: &Arc<Self>,
+        key: &Key,
+        flight: Arc<Flight>,
+        boarded: Moment,
+        led: bool,
+    ) -> Passenger {
+        Passenger { flights: self.clone(), key: key.clone(), flight, boarded, led }
     }
 
     fn take_off<Flying>(self: &Arc<Self>, key: &Key, flight: &Arc<Flight>, flying: Flying)
@@ -231,6 +243,13 @@ impl Flights {
         }
     }
 
+    /// Who comes from now on boards nothing that has asked before.
+    pub(crate) fn close_all_doors(&self) {
+        for shard in &self.shards {
+            shard.lock().values_mut().for_each(Gate::close_if_asked);
+        }
+    }
+
     /// News were lost: it may be any key.
     pub(crate) fn all_changed(&self) {
         for shard in &self.shards {
@@ -269,11 +288,15 @@ impl Flights {
 
 impl Gate {
     fn changed(&mut self) {
+        self.close_if_asked();
+        self.signals.iter().for_each(|signal| signal.tell());
+    }
+
+    fn close_if_asked(&mut self) {
         let waits = |flight: &Arc<Flight>| flight.signal.waiting.load(Ordering::SeqCst);
         if self.boarding.as_ref().is_some_and(|flight| !waits(flight)) {
             self.boarding = None;
         }
-        self.signals.iter().for_each(|signal| signal.tell());
     }
 
     fn close(&mut self, flight: &Arc<Flight>) {
@@ -299,8 +322,12 @@ impl Drop for Lands {
         // Doors first: nobody may board what has landed.
         self.flights.forget(&self.key, &self.flight.signal, Some(&self.flight));
         let landing = match self.with.take() {
-            Some(Landed { answer, is_overtaken }) => Landing { answer, overtaken: is_overtaken() },
-            None => Landing { answer: Err(gone()), overtaken: false },
+            Some(Landed { answer, is_overtaken, unwatched_since }) => Landing {
+                answer,
+                overtaken: is_overtaken(),
+                open_until: unwatched_since.map(|since| since.plus(self.flights.bound)),
+            },
+            None => Landing { answer: Err(gone()), overtaken: false, open_until: None },
         };
         self.flight.landed.send_replace(Some(landing));
     }
@@ -314,7 +341,13 @@ impl Passenger {
             Ok(landing) => landing.clone(),
             Err(_) => None,
         };
-        landing.unwrap_or(Landing { answer: Err(gone()), overtaken: false })
+        landing.unwrap_or(Landing { answer: Err(gone()), overtaken: false, open_until: None })
+    }
+
+    /// Is what landed an answer for this one? For the one who led it always is.
+    pub(crate) fn may_take(&self, landing: &Landing) -> bool {
+        let late = landing.open_until.is_some_and(|until| self.boarded > until);
+        self.led || (!landing.overtaken && !late)
     }
 }
 

@@ -77,12 +77,11 @@ impl Tiers {
                 }
             });
             let landing = passenger.lands().await;
-            if passenger.led {
-                return landing.answer;
+            if !passenger.may_take(&landing) {
+                continue;
             }
             match landing.answer {
-                Ok((held, _)) if landing.overtaken || !call.takes(&held) => {}
-                answer if landing.overtaken => drop(answer),
+                Ok((held, _)) if !passenger.led && !call.takes(&held) => {}
                 answer => return answer,
             }
         }
@@ -261,7 +260,9 @@ impl Tiers {
                 self.not_stored(why);
                 let learned = !loaded.tags.is_empty();
                 let held = Arc::new(self.passing(call, loaded));
-                landed(Ok((held, Origin::Loaded)), move || before.is_overtaken(&near, learned))
+                let is_overtaken = move || before.is_overtaken(&near, learned);
+                let landed = landed(Ok((held, Origin::Loaded)), is_overtaken);
+                Landed { unwatched_since: learned.then_some(began), ..landed }
             }
         }
     }
@@ -271,7 +272,7 @@ fn landed(
     answer: Result<Answer, Error>,
     is_overtaken: impl FnOnce() -> bool + Send + 'static,
 ) -> Landed {
-    Landed { answer, is_overtaken: Box::new(is_overtaken) }
+    Landed { answer, is_overtaken: Box::new(is_overtaken), unwatched_since: None }
 }
 
 fn alone_without_loader() -> Landed {
