@@ -126,7 +126,11 @@ impl Larder {
     pub async fn sync(&self) -> Result<(), Error> {
         let failed = |why: FarError| Error::new(why.kind(), "cannot sync").because(why);
         let tiers = &self.inner.tiers;
-        tiers.far.link().map_err(failed)?.sync().await.map_err(failed)?;
+        let link = tiers.far.link().map_err(failed)?;
+        link.sync().await.map_err(failed)?;
+        if !link.tells_changes() {
+            tiers.near.drop_all(); // nothing was told: nothing is known
+        }
         // A load may turn out to carry a tag whose end nobody told us of.
         tiers.flights.close_all_doors();
         Ok(())
@@ -144,12 +148,15 @@ impl Larder {
         let near = &self.inner.tiers.near;
         let clock = &self.inner.tiers.clock;
         let until = clock.now().plus(deadline);
-        while near.bypass.len() > 0 && clock.now() < until {
+        let unconfirmed = || near.bypass.len() + self.inner.ends.under_way();
+        while unconfirmed() > 0 && clock.now() < until {
             clock.sleep(Duration::from_millis(10)).await;
         }
+        let left = unconfirmed();
         self.inner.tasks.lock().abort_all();
         self.inner.tiers.far.close();
-        near.bypass.len()
+        near.drop_all();
+        left
     }
 
     pub(crate) fn namespace(&self, cache: &str, schema: u32) -> Result<Namespace, Error> {

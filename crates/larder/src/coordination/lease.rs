@@ -15,10 +15,10 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::flight::Flights;
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::entry::Token;
 use crate::error::FarError;
-use crate::far::Link;
+use crate::far::{Far, Link};
 use crate::key::Key;
 
 /// Draws tokens, and knows how leases are kept.
@@ -57,11 +57,13 @@ impl Leases {
     }
 
     /// To be made before READ is sent.
-    pub(crate) fn ask(&self, key: &Key, link: Arc<dyn Link>) -> Lease {
+    pub(crate) fn ask(&self, key: &Key, link: Arc<dyn Link>, asked: Moment) -> Lease {
         Lease {
             key: key.clone(),
             token: self.token(),
+            asked,
             link,
+            granted_by: None,
             time: self.time,
             flights: self.flights.clone(),
             runtime: self.runtime.clone(),
@@ -74,7 +76,12 @@ impl Leases {
 pub(crate) struct Lease {
     key: Key,
     token: Token,
+    /// A moment before READ was sent.
+    asked: Moment,
     link: Arc<dyn Link>,
+    /// Where it is given back when the connection it was asked for on is gone. Only once READ was
+    /// answered: before that, giving back elsewhere could overtake it.
+    granted_by: Option<Arc<dyn Far>>,
     time: Duration,
     flights: Arc<Flights>,
     runtime: Handle,
@@ -84,6 +91,16 @@ pub(crate) struct Lease {
 impl Lease {
     pub(crate) fn token(&self) -> Token {
         self.token
+    }
+
+    pub(crate) fn asked(&self) -> Moment {
+        self.asked
+    }
+
+    /// READ was answered: it is ours.
+    pub(crate) fn granted(mut self, by: Arc<dyn Far>) -> Lease {
+        self.granted_by = Some(by);
+        self
     }
 
     pub(crate) fn link(&self) -> &Arc<dyn Link> {
@@ -160,9 +177,13 @@ impl Drop for Lease {
         }
         let (key, token, link) = (self.key.clone(), self.token, self.link.clone());
         let (flights, time) = (self.flights.clone(), self.time);
+        let granted_by = self.granted_by.take();
         self.runtime.spawn(async move {
-            // Not told: it runs out.
-            let _ = link.release(&key, token, time).await;
+            let told = link.release(&key, token, time).await;
+            if let (Err(_), Some(Ok(now))) = (told, granted_by.map(|far| far.link())) {
+                // Not told here either: it runs out.
+                let _ = now.release(&key, token, time).await;
+            }
             flights.wake(key.v());
         });
     }

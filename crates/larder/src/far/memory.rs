@@ -453,8 +453,8 @@ impl Far for MemoryFar {
         })
     }
 
-    fn discard<'a>(&'a self, key: &'a Key) -> Reply<'a, ()> {
-        self.link.untracked(|step| step.unlink(key.v()))
+    fn discard<'a>(&'a self, keys: &'a [Key]) -> Reply<'a, ()> {
+        self.link.untracked(|step| keys.iter().for_each(|key| step.unlink(key.v())))
     }
 
     fn is_back(&self) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + '_>> {

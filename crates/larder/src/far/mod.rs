@@ -179,8 +179,9 @@ pub(crate) trait Far: Send + Sync {
     /// Keeps a value whose only home is the cache, and ends older loads. Sent once.
     fn put<'a>(&'a self, key: &'a Key, envelope: &'a [u8], keep: Duration) -> Reply<'a, ()>;
 
-    /// Removes bytes under a value's name that cannot be read. Waited for no longer than a read is.
-    fn discard<'a>(&'a self, key: &'a Key) -> Reply<'a, ()>;
+    /// Removes bytes under values' names that cannot be read. One round trip for all, waited for no
+    /// longer than a read is.
+    fn discard<'a>(&'a self, keys: &'a [Key]) -> Reply<'a, ()>;
 
     /// Ends once a connection that was lost is back.
     fn is_back(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;

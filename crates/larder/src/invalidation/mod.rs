@@ -6,6 +6,7 @@
 //! the key. What waits is lost with the process: its entries then live to their end.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -49,6 +50,24 @@ pub(crate) struct Ends {
     pub(crate) runtime: Handle,
     /// Rung when something waits.
     pub(crate) waiting: Arc<Notify>,
+    /// Names whose end was sent, or is about to be, and has no answer yet.
+    pub(crate) under_way: Arc<AtomicUsize>,
+}
+
+/// Counts names among those under way, whatever becomes of the task.
+struct UnderWay(Arc<AtomicUsize>, usize);
+
+impl UnderWay {
+    fn begin(count: &Arc<AtomicUsize>, names: usize) -> UnderWay {
+        count.fetch_add(names, Ordering::AcqRel);
+        UnderWay(count.clone(), names)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(self.1, Ordering::AcqRel);
+    }
 }
 
 impl Ends {
@@ -57,9 +76,18 @@ impl Ends {
         if ended.is_empty() {
             return Ok(());
         }
-        let this = self.clone();
-        let ending = self.runtime.spawn(async move { this.end_all(ended).await });
+        let (this, under_way) = (self.clone(), UnderWay::begin(&self.under_way, ended.len()));
+        let ending = self.runtime.spawn(async move {
+            let answer = this.end_all(ended).await;
+            drop(under_way);
+            answer
+        });
         ending.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the runtime stopped")))
+    }
+
+    /// How many names wait for their first answer.
+    pub(crate) fn under_way(&self) -> usize {
+        self.under_way.load(Ordering::Acquire)
     }
 
     async fn end_all(&self, ended: Vec<Ended>) -> Result<(), Error> {
@@ -114,6 +142,8 @@ impl Ends {
                 continue;
             }
             self.far.is_back().await;
+            // Looked at once more: while we waited a put may have taken a name's place.
+            let some = self.near.bypass.some(BATCH);
             let names: Vec<Ended> = some.iter().map(|(name, _)| name.clone()).collect();
             if self.far.end(&names).await.is_ok() {
                 self.forget(&names);

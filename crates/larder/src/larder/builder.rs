@@ -202,6 +202,7 @@ impl LarderBuilder {
             clock: clock.clone(),
             runtime: runtime.clone(),
             waiting,
+            under_way: Arc::default(),
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(ends.clone().send_again());

@@ -70,6 +70,11 @@ impl Bypass {
         self.waiting.store(names.len(), Ordering::Release);
     }
 
+    /// The number under which a key waits.
+    pub(crate) fn number_of(&self, key: &Key) -> Option<u64> {
+        self.names.lock().keys.get(key).copied()
+    }
+
     /// Up to `most` of those that wait, with their numbers.
     pub(crate) fn some(&self, most: usize) -> Vec<(Ended, u64)> {
         let names = self.names.lock();

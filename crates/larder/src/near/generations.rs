@@ -25,26 +25,44 @@ const UNTRACKED: u64 = u64::MAX;
 struct Cell {
     /// Counts whatever makes what is known of the tag unsure.
     version: AtomicU64,
-    /// Counts how often the tag has ended, or may have.
-    ends: AtomicU64,
+    /// Counts how often the tag has ended, or may have; in a cell that is in no map, how often any has.
+    ends: Arc<AtomicU64>,
     /// What was read last, and when; `None` since the last push.
-    known: Mutex<Option<(Generation, Moment)>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    sure: Option<(Generation, Moment)>,
+    /// The last that was read since the last end, sure or not: another one after it is an end.
+    last: Option<Generation>,
+}
+
+impl Known {
+    fn may_be(&self, read: Generation) -> bool {
+        self.last.is_none_or(|last| last == read)
+    }
 }
 
 impl Cell {
-    fn with_version(version: u64) -> Arc<Cell> {
-        let (version, ends) = (AtomicU64::new(version), AtomicU64::new(0));
-        Arc::new(Cell { version, ends, known: Mutex::new(None) })
+    fn new(version: u64, ends: Arc<AtomicU64>) -> Arc<Cell> {
+        Arc::new(Cell { version: AtomicU64::new(version), ends, known: Mutex::default() })
     }
 
     fn end(&self) {
+        self.ended(&mut self.known.lock(), None);
+    }
+
+    /// `read`: what was read since, to be learned by the next who reads it.
+    fn ended(&self, known: &mut Known, read: Option<Generation>) {
+        (known.sure, known.last) = (None, read);
+        self.version.fetch_add(1, Ordering::AcqRel);
         self.ends.fetch_add(1, Ordering::AcqRel);
-        self.unsettle();
     }
 
     fn unsettle(&self) {
         let mut known = self.known.lock();
-        *known = None;
+        known.sure = None;
         self.version.fetch_add(1, Ordering::AcqRel);
     }
 }
@@ -71,7 +89,7 @@ impl Watched {
 
     /// May the tag have ended since?
     pub(crate) fn has_ended(&self) -> bool {
-        self.version == UNTRACKED || self.cell.ends.load(Ordering::Acquire) != self.ends
+        self.cell.ends.load(Ordering::Acquire) != self.ends
     }
 
     /// A reply to a read that was sent after `self` was taken, and what it proves.
@@ -84,15 +102,31 @@ impl Watched {
         if self.cell.version.load(Ordering::Acquire) != self.version || self.version == UNTRACKED {
             return;
         }
-        match (known.as_ref().map(|(known, _)| *known), generation) {
-            (None, Some(generation)) => *known = Some((generation, now)),
-            (Some(same), Some(generation)) if same == generation => {}
-            _ => {
-                *known = None;
-                self.cell.version.fetch_add(1, Ordering::AcqRel);
-                self.cell.ends.fetch_add(1, Ordering::AcqRel);
+        match (known.sure, generation) {
+            (None, Some(read)) if known.may_be(read) => {
+                (known.sure, known.last) = (Some((read, now)), generation);
+            }
+            (Some((sure, _)), Some(read)) if sure == read => {}
+            _ => self.cell.ended(&mut known, generation),
+        }
+    }
+
+    /// The same for the read behind a write of our own. What came between the two nobody told us, so
+    /// its reply counts also when the cell has moved on since: not to be believed, but to be held
+    /// against what is.
+    pub(crate) fn learn_own(&self, generation: Option<Generation>, now: Moment) {
+        {
+            let mut known = self.cell.known.lock();
+            if self.cell.version.load(Ordering::Acquire) != self.version {
+                match (known.sure, generation) {
+                    (None, Some(read)) if known.may_be(read) => known.last = generation,
+                    (Some((sure, _)), Some(read)) if sure == read => {}
+                    _ => self.cell.ended(&mut known, generation),
+                }
+                return;
             }
         }
+        self.learn(generation, now);
     }
 }
 
@@ -102,7 +136,7 @@ pub(crate) struct Generations {
     cells: Mutex<Cells>,
     cells_max: usize,
     /// How often any tag has ended: for those that learn of their tags too late to watch them.
-    ends: AtomicU64,
+    ends: Arc<AtomicU64>,
 }
 
 struct Cells {
@@ -115,7 +149,7 @@ impl Generations {
     pub(crate) fn new(cells_max: usize, clock: &Clock) -> Generations {
         let by_tag = HashMap::with_hasher(clock.hasher());
         let cells = Mutex::new(Cells { by_tag, rest: 0 });
-        Generations { cells, cells_max, ends: AtomicU64::new(0) }
+        Generations { cells, cells_max, ends: Arc::default() }
     }
 
     /// Changes whenever any tag ends.
@@ -130,9 +164,9 @@ impl Generations {
             return Watched::of(cell.clone());
         }
         if cells.by_tag.len() >= self.cells_max && !cells.make_room(self.cells_max) {
-            return Watched::of(Cell::with_version(UNTRACKED));
+            return Watched::of(Cell::new(UNTRACKED, self.ends.clone()));
         }
-        let cell = Cell::with_version(0);
+        let cell = Cell::new(0, Arc::default());
         cells.by_tag.insert(tag.clone(), cell.clone());
         Watched::of(cell)
     }
@@ -144,7 +178,7 @@ impl Generations {
         let cells = self.cells.lock();
         let cell = cells.by_tag.get(tag)?;
         let known = cell.known.lock();
-        let (generation, at) = (*known)?;
+        let (generation, at) = known.sure?;
         (at < moment).then_some(generation)
     }
 
@@ -241,6 +275,78 @@ mod tests {
         first.learn(Some([1; 16]), now);
         assert!(cells.known_before(&tag, now.plus(SECOND)).is_none());
         assert!(!first.is_current());
+    }
+
+    /// Two loads write to a tag at once. The one whose write came last on the wire began first: its reply (there is
+    /// none) is from after an end that nobody told us of, and finds the cell moved on. What another reader
+    /// made of it meanwhile goes all the same.
+    #[test]
+    fn a_reply_behind_a_write_of_our_own_counts_also_when_the_cell_has_moved_on() {
+        for last in [None, Some([2; 16])] {
+            let (cells, tag, now) = scene();
+            let first = cells.watch(&tag);
+            cells.unsettle(&tag); // the second write begins
+            let second = cells.watch(&tag);
+            second.learn_own(Some([1; 16]), now);
+            let reader = cells.watch(&tag);
+            reader.learn(Some([1; 16]), now);
+            assert!(reader.is_current());
+            first.learn_own(last, now);
+            assert!(!reader.is_current() && reader.has_ended(), "{last:?}");
+        }
+        // And in the other order: the reader's reply is handled last, and was on the wire before.
+        let (cells, tag, now) = scene();
+        let first = cells.watch(&tag);
+        cells.unsettle(&tag);
+        let reader = cells.watch(&tag);
+        first.learn_own(Some([2; 16]), now);
+        reader.learn(Some([1; 16]), now);
+        assert!(!reader.is_current());
+    }
+
+    #[test]
+    fn writes_side_by_side_that_read_the_same_are_no_end() {
+        let (cells, tag, now) = scene();
+        let first = cells.watch(&tag);
+        cells.unsettle(&tag);
+        let second = cells.watch(&tag);
+        first.learn_own(Some([1; 16]), now);
+        second.learn_own(Some([1; 16]), now);
+        assert!(second.is_current());
+        assert!(!first.has_ended() && !second.has_ended());
+    }
+
+    /// Ended and made anew while an own write kept us from hearing of it.
+    #[test]
+    fn another_generation_after_a_write_of_our_own_is_an_end() {
+        let (cells, tag, now) = scene();
+        let entry = cells.watch(&tag);
+        entry.learn(Some([1; 16]), now);
+        cells.unsettle(&tag);
+        cells.watch(&tag).learn_own(Some([2; 16]), now);
+        assert!(entry.has_ended());
+    }
+
+    #[test]
+    fn the_generation_after_an_end_that_was_heard_is_no_second_end() {
+        let (cells, tag, now) = scene();
+        cells.watch(&tag).learn(Some([1; 16]), now);
+        cells.empty(&tag);
+        let entry = cells.watch(&tag);
+        entry.learn(Some([2; 16]), now);
+        assert!(entry.is_current() && !entry.has_ended());
+    }
+
+    /// A cell that no push reaches cannot say whether its tag has ended, but whether any has.
+    #[test]
+    fn without_a_cell_of_its_own_a_tag_ends_with_any_other() {
+        let (cells, tag, _) = scene();
+        let held: Vec<_> = (0..CELLS).map(|i| cells.watch(&Tag::new(format!("t{i}")))).collect();
+        let entry = cells.watch(&tag);
+        assert!(!entry.is_current() && !entry.has_ended());
+        cells.empty(&tag);
+        assert!(entry.has_ended());
+        drop(held);
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub(crate) enum Looked {
     /// Serve it.
     Fresh(Arc<Held>),
     /// Serve it if its tags, read anew, are still of the same generation.
-    Recheck(Arc<Held>),
+    Recheck(Arc<Kept>),
     /// It is past its time: far will have it no longer either.
     Expired,
     /// Not here.
@@ -124,7 +124,7 @@ impl Near {
         if kept.watched.iter().all(Watched::is_current) {
             return Looked::Fresh(kept.held.clone());
         }
-        Looked::Recheck(kept.held.clone())
+        Looked::Recheck(kept)
     }
 
     /// The state of the key's stripe: to be read before the value is asked for.

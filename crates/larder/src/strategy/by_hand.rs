@@ -70,10 +70,7 @@ impl Tiers {
                     answers[at] = held.map(|held| (held, Origin::Far));
                 }
             }
-            Err(why) => {
-                let why = why.to_string();
-                self.observe.tell(Event::FarSkipped { cache: self.observe.cache(), why: &why });
-            }
+            Err(why) => self.skipped(&why),
         }
         answers
     }

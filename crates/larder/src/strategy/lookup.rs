@@ -21,7 +21,7 @@ use crate::observe::Event;
 
 /// What near looked like before far was asked.
 pub(super) struct Asked {
-    at: Moment,
+    pub(super) at: Moment,
     epoch: Epoch,
     pub(super) watched: Vec<Watched>,
 }
@@ -119,7 +119,7 @@ impl Tiers {
     /// Bytes that cannot be read go before the next load.
     async fn discard(&self, call: &Call, why: &str) -> Result<Seen, FarError> {
         self.observe.tell(Event::Unreadable { cache: self.observe.cache(), why });
-        self.far.discard(&call.key).await?;
+        self.far.discard(std::slice::from_ref(&call.key)).await?;
         Ok(Seen::Rejected(None))
     }
 
@@ -142,7 +142,10 @@ impl Tiers {
             // Tags that a loader learned: read after the value, like the others.
             read.extend(self.read_tags(link, unknown).await?);
         }
-        self.judge(call, link, &asked, opened, &read).await
+        match self.judge(call, link, &asked, opened, &read) {
+            Ok(seen) => Ok(seen),
+            Err(why) => self.discard(call, &why).await,
+        }
     }
 
     /// Many at once: the values and their calls' tags in one round trip, and in one more the tags that
@@ -164,36 +167,55 @@ impl Tiers {
             .iter()
             .zip(&got.values)
             .map(|(call, found)| match found {
-                Found::Bytes(bytes) => Some(by_tag::open(bytes, &call.key, &call.shape)),
-                Found::Foreign | Found::Nothing => None,
+                Found::Bytes(bytes) => {
+                    let opened = by_tag::open(bytes, &call.key, &call.shape);
+                    Some(opened.map_err(|why| why.to_string()))
+                }
+                Found::Foreign => Some(Err("not a string".to_owned())),
+                Found::Nothing => None,
             })
             .collect();
         let carried = opened.iter().flatten().flatten().flat_map(by_tag::Opened::tags);
         let unknown = distinct(carried.filter(|tag| !known.contains_key(*tag)));
         if !unknown.is_empty() {
-            // Without an answer their entries count as dead; the others stand.
-            let more = self.read_tags(&link, unknown).await;
-            known.extend(more.unwrap_or_default().each());
+            match self.read_tags(&link, unknown).await {
+                Ok(more) => known.extend(more.each()),
+                // Without an answer their entries count as dead; the others stand.
+                Err(why) => self.skipped(&why),
+            }
         }
-        let mut answers = Vec::with_capacity(calls.len());
+        let (mut answers, mut unreadable) = (Vec::with_capacity(calls.len()), Vec::new());
         for ((call, asked), opened) in calls.iter().zip(&asked).zip(opened) {
-            let seen = match opened {
-                None => Ok(Seen::Rejected(None)),
-                Some(Err(why)) => self.discard(call, &why.to_string()).await,
-                Some(Ok(opened)) => {
-                    let read = Read::only(&known, opened.tags());
-                    self.judge(call, &link, asked, opened, &read).await
-                }
-            };
-            answers.push(match seen {
-                Ok(Seen::Alive(held, _)) => Some(held),
-                Ok(Seen::Rejected(_)) | Err(_) => {
-                    self.observe.tell(Event::Miss { cache: self.observe.cache() });
+            let judged = opened.map(|opened| {
+                let opened = opened?;
+                let read = Read::only(&known, opened.tags());
+                self.judge(call, &link, asked, opened, &read)
+            });
+            let held = match judged {
+                Some(Ok(Seen::Alive(held, _))) => Some(held),
+                Some(Ok(Seen::Rejected(_))) | None => None,
+                Some(Err(why)) => {
+                    self.observe.tell(Event::Unreadable { cache: self.observe.cache(), why: &why });
+                    unreadable.push(call.key.clone());
                     None
                 }
-            });
+            };
+            if held.is_none() {
+                self.observe.tell(Event::Miss { cache: self.observe.cache() });
+            }
+            answers.push(held);
+        }
+        if !unreadable.is_empty() {
+            // Nobody waits for it: a load of one of them would remove it first.
+            let far = self.far.clone();
+            self.runtime.spawn(async move { far.discard(&unreadable).await });
         }
         Ok(answers)
+    }
+
+    pub(super) fn skipped(&self, why: &FarError) {
+        let why = why.to_string();
+        self.observe.tell(Event::FarSkipped { cache: self.observe.cache(), why: &why });
     }
 
     async fn read_tags(&self, link: &Arc<dyn Link>, tags: Vec<Tag>) -> Result<Read, FarError> {
@@ -203,14 +225,15 @@ impl Tiers {
         Ok(Read { tags, watched, generations })
     }
 
-    async fn judge(
+    /// `Err`: what could not be read of it.
+    fn judge(
         &self,
         call: &Call,
         link: &Arc<dyn Link>,
         asked: &Asked,
         opened: by_tag::Opened<'_>,
         read: &Read,
-    ) -> Result<Seen, FarError> {
+    ) -> Result<Seen, String> {
         let (id, now) = (opened.header.id, self.clock.now());
         let Read { tags, watched, generations } = read;
         let server_now_ms = link.server_now_ms();
@@ -225,7 +248,7 @@ impl Tiers {
                 Ok(Seen::Alive(held, rests_on))
             }
             Ok(Verdict::Alive(_) | Verdict::Dead) => Ok(Seen::Rejected(Some(id))),
-            Err(why) => self.discard(call, &why.to_string()).await,
+            Err(why) => Err(why.to_string()),
         }
     }
 
@@ -234,14 +257,18 @@ impl Tiers {
         &self,
         call: &Call,
         link: &Arc<dyn Link>,
-        held: Arc<Held>,
+        kept: &Kept,
     ) -> Result<Rechecked, FarError> {
+        let held = &kept.held;
         let tags: Vec<Tag> = held.tags.iter().map(|tagged| tagged.tag.clone()).collect();
         let asked = self.asked_of(call, &tags);
         // Looked at once more under the epoch: what is not there now may have changed before it.
         let still = matches!(
             self.near.get(call.key.v(), &call.tags, self.clock.now()),
-            Looked::Recheck(now) | Looked::Fresh(now) if Arc::ptr_eq(&now, &held)
+            Looked::Recheck(now) if Arc::ptr_eq(&now.held, held)
+        ) || matches!(
+            self.near.get(call.key.v(), &call.tags, self.clock.now()),
+            Looked::Fresh(now) if Arc::ptr_eq(&now, held)
         );
         if !still {
             return Ok(Rechecked::Gone);
@@ -251,11 +278,13 @@ impl Tiers {
         if held.tags.iter().zip(&read).any(|(tagged, read)| *read != Some(tagged.generation)) {
             return Ok(Rechecked::Ended(held.id));
         }
-        let kept = self.kept(&held, link, asked.at, &tags, &asked.watched);
-        if !self.near.keep(&call.key, kept, asked.epoch) {
+        // Its tags are read anew, and it is not: it ends when it would have ended.
+        let watched = asked.watched.clone().into();
+        let again = Kept { held: held.clone(), pulse: kept.pulse.clone(), watched };
+        if !self.near.keep(&call.key, again, asked.epoch) {
             return Ok(Rechecked::Gone); // changed meanwhile: far knows better
         }
-        Ok(Rechecked::Stands(held, asked.watched))
+        Ok(Rechecked::Stands(held.clone(), asked.watched))
     }
 
     /// An entry with what it rests on, its cells in the order of its tags. `asked`: before far was.

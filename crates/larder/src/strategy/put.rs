@@ -53,10 +53,17 @@ impl Tiers {
                 self.not_stored(why);
                 refused(why, call.policy.value_bytes_max).at(&call.key)
             })?;
+        let queued = self.near.bypass.number_of(&call.key);
         let answer = self.far.put(&call.key, &envelope, fresh).await;
         ends.forget(&ended);
         match answer {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                // An older end that still waited to be sent would end this value instead.
+                if let Some(number) = queued {
+                    self.near.bypass.remove(&[(Ended::Key(call.key.clone()), number)]);
+                }
+                Ok(())
+            }
             Err(why @ (FarError::Away | FarError::Closed | FarError::Refused(_))) => {
                 Err(failed(why))
             }

@@ -21,6 +21,8 @@ use crate::observe::{Event, WokenBy};
 
 /// How often a caller boards other people's flights before it goes alone.
 const ROUNDS: usize = 4;
+/// Then it asks for no lease either: all who came this far would wait for one another.
+const OVERTAKEN: &str = "its loads were overtaken by changes, again and again";
 /// How often far's answers are rejected before the source is asked without it.
 const TRIES: usize = 8;
 /// Waiters do not all wake at once when a lease runs out.
@@ -71,6 +73,7 @@ impl Tiers {
                 let (tiers, call, ask) = (self.clone(), call.clone(), ask.take());
                 async move {
                     match ask {
+                        Some(ask) if alone => tiers.fly_alone(&call, ask, &flight, OVERTAKEN).await,
                         Some(ask) => tiers.fly(&call, ask, &flight).await,
                         None => alone_without_loader(),
                     }
@@ -100,20 +103,23 @@ impl Tiers {
             Decision::Lead(lease, states, watched) => {
                 self.lead(call, lease, &states, watched, ask, flight).await
             }
-            Decision::Alone(why) => {
-                self.observe.tell(Event::FarSkipped { cache: self.observe.cache(), why: &why });
-                flight.asks(self.clock.now(), None);
-                let (before, near) = (self.before(&call.tags), self.near.clone());
-                match self.load(call, ask, std::future::pending(), || {}).await {
-                    Ok(loaded) => {
-                        let learned = !loaded.tags.is_empty();
-                        let held = Arc::new(self.passing(call, loaded));
-                        let is_overtaken = move || before.is_overtaken(&near, learned);
-                        landed(Ok((held, Origin::Loaded)), is_overtaken)
-                    }
-                    Err(error) => landed(Err(error), || false),
-                }
+            Decision::Alone(why) => self.fly_alone(call, ask, flight, &why).await,
+        }
+    }
+
+    /// Without far: the source is asked, and its answer kept nowhere.
+    async fn fly_alone(&self, call: &Call, ask: Ask, flight: &Arc<Flight>, why: &str) -> Landed {
+        self.observe.tell(Event::FarSkipped { cache: self.observe.cache(), why });
+        flight.asks(self.clock.now(), None);
+        let (before, near) = (self.before(&call.tags), self.near.clone());
+        match self.load(call, ask, std::future::pending(), || {}).await {
+            Ok(loaded) => {
+                let learned = !loaded.tags.is_empty();
+                let held = Arc::new(self.passing(call, loaded));
+                let is_overtaken = move || before.is_overtaken(&near, learned);
+                landed(Ok((held, Origin::Loaded)), is_overtaken)
             }
+            Err(error) => landed(Err(error), || false),
         }
     }
 
@@ -128,7 +134,7 @@ impl Tiers {
         let name = call.key.v();
         let mut recheck = None;
         match self.near.get(name, &call.tags, self.clock.now()) {
-            Looked::Recheck(held) => recheck = Some(held),
+            Looked::Recheck(kept) => recheck = Some(kept),
             Looked::Expired => try_hit = false,
             _ => try_hit = !self.near.absent.take(name),
         }
@@ -136,6 +142,8 @@ impl Tiers {
         let mut tries = 0;
         loop {
             tries += 1;
+            // Before any way out: a flight that goes on alone has asked, and a change closes its doors.
+            let mut changes = signal.listen();
             let link = match self.far.link() {
                 Ok(link) => link,
                 Err(why) => return Decision::Alone(why.to_string()),
@@ -143,12 +151,11 @@ impl Tiers {
             if tries > TRIES || self.clock.now() > patience {
                 return Decision::Alone("far gives no usable answer".to_owned());
             }
-            let mut changes = signal.listen();
             if let Some(flight) = flight {
                 flight.asks(self.clock.now(), Some(link.pulse()));
             }
-            if let Some(held) = recheck.take() {
-                match self.recheck(call, &link, held).await {
+            if let Some(kept) = recheck.take() {
+                match self.recheck(call, &link, &kept).await {
                     Ok(Rechecked::Stands(held, on)) if call.takes(&held) => {
                         self.observe.tell(Event::HitNear { cache: self.observe.cache() });
                         return Decision::Found(held, Origin::Near, on);
@@ -167,7 +174,7 @@ impl Tiers {
             }
             try_hit = false;
             let asked = self.asked(call);
-            let lease = self.leases.ask(&call.key, link.clone());
+            let lease = self.leases.ask(&call.key, link.clone(), asked.at);
             let read = link.read(&call.key, lease.token(), lease.time(), seen, &call.tags).await;
             let read = match read {
                 Ok(read) => read,
@@ -178,6 +185,7 @@ impl Tiers {
             self.learn(&asked.watched, &generations);
             match read.claim {
                 Claim::Granted => {
+                    let lease = lease.granted(self.far.clone());
                     self.observe.tell(Event::Miss { cache: self.observe.cache() });
                     return Decision::Lead(lease, read.tags, asked.watched);
                 }

@@ -55,7 +55,7 @@ impl Tiers {
         let (value, tagged) = (loaded.value.clone(), tags.tagged.clone());
         let held = Arc::new(self.held(value, tagged, fresh, weight, Some(lease.token())));
         let names: Vec<Tag> = tags.tagged.iter().map(|tagged| tagged.tag.clone()).collect();
-        let kept = self.kept(&held, lease.link(), self.clock.now(), &names, &tags.watched);
+        let kept = self.kept(&held, lease.link(), lease.asked(), &names, &tags.watched);
         let epoch = self.near.epoch(call.key.v());
         match lease.store(envelope, fresh).await {
             Ok(true) => {

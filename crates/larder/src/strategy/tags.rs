@@ -58,31 +58,36 @@ impl Before {
     }
 }
 
-/// An own write to tags is under way. Unless what the read behind it brought has been learned, whatever
-/// became of the two, nothing rests on the cells.
+/// An own write to tags is under way. Whatever became of it and of the read behind it: a tag whose answer was
+/// not learned may have ended unheard, and counts as ended.
 struct OwnWrite<'a> {
     near: &'a Near,
     tags: &'a [Tag],
+    watched: Vec<Watched>,
     learned: bool,
 }
 
 impl<'a> OwnWrite<'a> {
-    fn begin(near: &'a Near, tags: &'a [Tag]) -> (OwnWrite<'a>, Vec<Watched>) {
-        let begun = OwnWrite { near, tags, learned: false };
-        begun.unsettle();
+    fn begin(near: &'a Near, tags: &'a [Tag]) -> OwnWrite<'a> {
+        tags.iter().for_each(|tag| near.generations.unsettle(tag));
         let watched = tags.iter().map(|tag| near.generations.watch(tag)).collect();
-        (begun, watched)
+        OwnWrite { near, tags, watched, learned: false }
     }
 
-    fn unsettle(&self) {
-        self.tags.iter().for_each(|tag| self.near.generations.unsettle(tag));
+    /// What the read behind the write brought.
+    fn learn(mut self, read: &[Option<Generation>], now: Moment) -> Vec<Watched> {
+        for (watched, read) in self.watched.iter().zip(read) {
+            watched.learn_own(*read, now);
+        }
+        self.learned = read.len() == self.watched.len();
+        self.watched.clone()
     }
 }
 
 impl Drop for OwnWrite<'_> {
     fn drop(&mut self) {
         if !self.learned {
-            self.unsettle();
+            self.tags.iter().for_each(|tag| self.near.generations.empty(tag));
         }
     }
 }
@@ -140,11 +145,9 @@ impl Tiers {
             }
             let drawn: Vec<_> =
                 missing.iter().map(|tag| (tag.clone(), self.clock.nonce())).collect();
-            let (mut writing, watched) = OwnWrite::begin(&self.near, &missing);
+            let writing = OwnWrite::begin(&self.near, &missing);
             let read = link.create(&drawn, 2 * need).await.ok()?;
-            self.learn(&watched, &read);
-            writing.learned = true;
-            drop(writing);
+            let watched = writing.learn(&read, self.clock.now());
             let mut still = Vec::new();
             for ((tag, watched), read) in missing.into_iter().zip(watched).zip(read) {
                 match read {
@@ -170,10 +173,9 @@ impl Tiers {
             return Some(());
         }
         let names: Vec<Tag> = short.iter().map(|at| tags.tagged[*at].tag.clone()).collect();
-        let (mut writing, watched) = OwnWrite::begin(&self.near, &names);
+        let writing = OwnWrite::begin(&self.near, &names);
         let read = link.prolong(&names, 2 * need).await.ok()?;
-        self.learn(&watched, &read);
-        writing.learned = true;
+        let watched = writing.learn(&read, self.clock.now());
         for ((at, watched), read) in short.into_iter().zip(watched).zip(read) {
             tags.keeps[at] = 2 * need;
             // The same as before: it has not ended in between. One that has keeps its old watch, which

@@ -39,7 +39,7 @@ pub(super) async fn a_discard_elsewhere_is_told(scene: &Scene) {
     scene.other.put(&key, b"v").await;
     scene.one.value(&key).await;
     scene.one.told().await;
-    scene.other.far.discard(&key).await.unwrap();
+    scene.other.far.discard(std::slice::from_ref(&key)).await.unwrap();
     assert!(scene.one.is_told(&[key.v()]).await);
 }
 
@@ -160,7 +160,7 @@ pub(super) async fn what_we_end_or_put_is_told_to_us_as_well(scene: &Scene) {
     scene.one.put(&key, b"v").await;
     scene.one.value(&key).await;
     scene.one.told().await;
-    scene.one.far.discard(&key).await.unwrap();
+    scene.one.far.discard(std::slice::from_ref(&key)).await.unwrap();
     assert!(scene.one.is_told(&[key.v()]).await, "discarded");
     scene.one.end_tag(&tag).await;
     assert!(scene.one.is_told(&[&scene.t(&tag)]).await, "a tag ended");

@@ -197,7 +197,7 @@ pub(super) async fn discard_end_put_and_store_take_the_place_of_foreign_things(
     let (key, tag) = (scene.key("k"), Tag::new("t"));
     let (v, l, t) = (key.v(), key.l(), scene.t(&tag));
     console.place_list(v);
-    scene.one.far.discard(&key).await.unwrap();
+    scene.one.far.discard(std::slice::from_ref(&key)).await.unwrap();
     assert_eq!(console.type_of(v), "none");
 
     for name in [v, &l, &t] {

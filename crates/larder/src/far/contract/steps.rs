@@ -104,7 +104,7 @@ async fn run(scene: &Scene, who: usize, step: &Step, watched: &mut Names) -> Str
             read.tags = states(read.tags);
             show(read)
         }
-        Step::Discard(key) => show(process.far.discard(&key).await),
+        Step::Discard(key) => show(process.far.discard(std::slice::from_ref(&key)).await),
         Step::Generations(tags) => {
             watched.extend(names(&tags));
             show(link.generations(&tags).await)

@@ -58,10 +58,10 @@ pub(super) async fn discard_removes_the_value_and_leaves_the_lease(scene: &Scene
     let (key, id) = (scene.key("k"), scene.draw());
     scene.other.put(&key, &envelope(id, "old")).await;
     assert_eq!(scene.other.claim_over(&key, Some(id)).await, Claim::Granted);
-    scene.one.far.discard(&key).await.unwrap();
+    scene.one.far.discard(std::slice::from_ref(&key)).await.unwrap();
     assert_eq!(scene.one.value(&key).await, Found::Nothing);
     assert!(is_held(&scene.one.claim(&key).await));
-    scene.one.far.discard(&key).await.unwrap();
+    scene.one.far.discard(std::slice::from_ref(&key)).await.unwrap();
 }
 
 pub(super) async fn end_removes_values_leases_and_tags_in_one_call(scene: &Scene) {

@@ -138,12 +138,15 @@ impl Far for RedisFar {
 
     // Not on the tracked connection: our own UNLINK there would end our tracking of the name without a word,
     // and a good value that had just been stored and kept near would never be heard of again.
-    fn discard<'a>(&'a self, key: &'a Key) -> Reply<'a, ()> {
+    fn discard<'a>(&'a self, keys: &'a [Key]) -> Reply<'a, ()> {
         Box::pin(async move {
             let mut pipeline = pipe();
-            pipeline.cmd("UNLINK").arg(key.v());
+            for key in keys {
+                pipeline.cmd("UNLINK").arg(key.v());
+            }
             let line = self.untracked.line()?;
-            one(line.ask(&pipeline, line.deadline()).await?).map(drop)
+            let answers = line.ask(&pipeline, line.deadline()).await?;
+            answers.into_iter().try_for_each(|answer| accepted(answer).map(drop))
         })
     }
 
