@@ -261,3 +261,85 @@ async fn while_redis_hangs_a_process_still_loads_once_for_all_its_callers() {
     assert_eq!(source.loads(), 1);
     server.resume();
 }
+
+/// A hundred values that cannot be read, and nobody answers on the connection that would remove them: the answer does
+/// not wait for that.
+#[tokio::test]
+async fn many_unreadable_values_are_removed_without_being_waited_for() {
+    let server = Server::start();
+    let wire = Proxy::to(&server);
+    let builder = Larder::builder("test").redis(wire.url()).bound(support::NEVER);
+    let larder = builder.far_deadline(PATIENT).open().await.unwrap();
+    let words: larder::Cache<u32, String> = larder.cache("words").shared().unwrap();
+    for n in 0..100 {
+        let _: String = server.ask(&format!("SET test:words:1:v:{{.{n};}} rubbish"));
+    }
+    let _: i64 = server.ask("RPUSH test:words:1:v:{.100;} a b");
+    wire.hold(1);
+    let keys: Vec<u32> = (0..=100).collect();
+    let found = support::soon("an answer", words.get_many(&keys)).await.unwrap();
+    assert!(found.iter().all(Option::is_none));
+    assert_eq!(words.stats().unreadable, 101);
+    until("they are removed", || async { server.keys().is_empty() }).await;
+    wire.let_go();
+}
+
+/// `remove` was not confirmed and waits to be sent again; then the key is put anew. The older end does not take the
+/// newer value with it.
+#[tokio::test]
+async fn a_put_is_not_undone_by_an_end_that_was_waiting() {
+    let mut server = Server::start();
+    let world = World::on(&server.url()).await;
+    server.kill();
+    world.ear.hears("Disconnected", 1).await;
+    until("the connection for ends is gone too", || async {
+        world.words.remove("k").await.is_err()
+    })
+    .await;
+    server.start_again();
+    let put = || async { world.words.put("k", "session".to_owned()).await.is_ok() };
+    until("a put that is confirmed", put).await;
+    until("nothing waits", || async { world.larder.stats().unconfirmed_waiting == 0 }).await;
+    world.larder.sync().await.unwrap();
+    assert_eq!(world.has("k").await, "session far");
+}
+
+/// The caller of an invalidation hangs up while it is on its way: it goes on, and `close` counts it.
+#[tokio::test]
+async fn an_end_whose_caller_has_gone_goes_on_and_is_counted() {
+    let server = Server::start();
+    let world = World::on(&server.url()).await;
+    world.source.set("k", "v");
+    world.read("k").await.unwrap();
+    let begun = |world: &World| {
+        let words = world.words.clone();
+        let mut ending = Box::pin(async move { words.invalidate("k").await });
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(ending.as_mut().poll(&mut context).is_pending());
+    };
+    begun(&world); // and dropped
+    until("it is ended", || async { server.keys().is_empty() }).await;
+    server.pause();
+    begun(&world);
+    assert_eq!(world.larder.close(Duration::from_millis(50)).await, 1);
+    server.resume();
+}
+
+/// A tag whose end was not confirmed is not served from near either.
+#[tokio::test]
+async fn near_is_bypassed_for_a_tag_whose_end_is_not_confirmed() {
+    let server = Server::start();
+    let builder = Larder::builder("test").redis(server.url()).bound(30 * SECOND);
+    let builder = builder.far_deadline(Duration::from_millis(200));
+    let larder = builder.invalidate_deadline(Duration::from_millis(200)).open().await.unwrap();
+    let words: larder::Cache<str, String> =
+        larder.cache("words").tagged_by(|_: &str| ["list"]).shared().unwrap();
+    let load = || async { Ok::<_, std::io::Error>("old".to_owned()) };
+    words.get_or_load("k", load).await.unwrap();
+    server.pause();
+    let error = larder.invalidate_tag("list").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unconfirmed);
+    let load = || async { Ok::<_, std::io::Error>("new".to_owned()) };
+    assert_eq!(*words.get_or_load("k", load).await.unwrap(), "new");
+    server.resume();
+}

@@ -6,7 +6,9 @@
 
 mod support;
 
-use larder::{Cache, Larder, Loaded, Tag};
+use std::time::Duration;
+
+use larder::{Cache, Larder, Loaded, SECOND, Tag};
 use support::{Process, Proxy, Server, Source, World, stepped, until};
 
 #[test]
@@ -275,4 +277,81 @@ async fn after_the_bound_nobody_boards_a_load_of_unheard_tags() {
     step.answers("old");
     assert_eq!(*before.await.unwrap().unwrap(), "old");
     assert_eq!(*after.await.unwrap().unwrap(), "new");
+}
+
+/// A flight that waited for another's lease until its patience was over, and loads alone: a change closes its doors
+/// like any other's.
+#[tokio::test]
+async fn nobody_boards_a_load_that_went_alone_before_an_invalidation() {
+    let server = Server::start();
+    let builder = Larder::builder("test").redis(server.url()).far_deadline(support::PATIENT);
+    let builder = builder.lease_time(Duration::from_millis(100)).bound(support::NEVER);
+    let here = World::of(builder, &Source::default()).await;
+    let there = World::on(&server.url()).await;
+    let cache = |world: &World| -> Cache<str, String> {
+        let builder = world.larder.cache("short").max_load(SECOND);
+        builder.shared().unwrap()
+    };
+    let (ours, theirs) = (cache(&here), cache(&there));
+    // Held by nobody, for ten minutes.
+    let record = format!("SET test:short:1:l:{{.1.k}} T{} PX 600000", "x".repeat(16));
+    let _: String = server.ask(&record);
+    let (mut step, load) = stepped();
+    let before = {
+        let ours = ours.clone();
+        tokio::spawn(async move { ours.get_or_load("k", move || load).await })
+    };
+    here.ear.hears("FarSkipped", 1).await;
+    step.begins().await;
+    theirs.invalidate("k").await.unwrap();
+    here.larder.sync().await.unwrap();
+    let new = || async { Ok::<_, std::io::Error>("new".to_owned()) };
+    assert_eq!(*ours.get_or_load("k", new).await.unwrap(), "new");
+    step.answers("old");
+    assert_eq!(*before.await.unwrap().unwrap(), "old");
+}
+
+/// The store has been accepted; its answer, and behind it the news that the entry has ended, are on the wire.
+#[tokio::test]
+async fn what_ended_right_after_our_store_does_not_get_near() {
+    let server = Server::start();
+    let wire = Proxy::to(&server);
+    let builder = Larder::builder("test").redis(wire.url()).bound(support::NEVER);
+    let here = World::of(builder.far_deadline(support::NEVER), &Source::default()).await;
+    let (mut step, load) = stepped();
+    let reading = here.reading_by("k", load);
+    step.begins().await;
+    wire.hold(0);
+    step.answers("old");
+    let v = "test:words:1:v:{.1.k}";
+    until("the store", || async { server.keys() == [v] }).await;
+    let _: i64 = server.ask(&format!("DEL {v}"));
+    wire.let_go();
+    assert_eq!(*reading.await.unwrap().unwrap(), "old");
+    here.larder.sync().await.unwrap();
+    assert_eq!(here.has("k").await, "nothing");
+}
+
+/// Loads of a tag that ends all the time: whoever was sent back four times asks the source himself, and nobody
+/// queues behind sixty others for a lease. (Paused time: what is measured is the order of things.)
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_ends_all_the_time_makes_nobody_queue() {
+    let builder = Larder::builder("test").clock(larder::Clock::of_runtime(5));
+    let here = World::of(builder, &Source::default()).await;
+    here.source.set("k", "v");
+    here.source.takes(Duration::from_millis(50));
+    let larder = here.larder.clone();
+    let ending = tokio::spawn(async move {
+        loop {
+            larder.invalidate_tag("list").await.unwrap();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    let began = tokio::time::Instant::now();
+    let reads: Vec<_> = (0..60).map(|_| here.reading_tagged("k", "list")).collect();
+    for read in reads {
+        read.await.unwrap().unwrap();
+    }
+    assert!(began.elapsed() < SECOND, "{:?}", began.elapsed());
+    ending.abort();
 }

@@ -105,3 +105,39 @@ async fn a_flight_that_waits_for_another_one_of_its_own_process_is_woken() {
         assert_eq!(world.ear.count("by: Timer"), 0, "{ends}");
     }
 }
+
+/// The connection that the lease was asked for on is gone when the load ends: it is given back over the next.
+#[tokio::test]
+async fn a_lease_is_given_back_over_the_next_connection() {
+    let server = Server::start();
+    let world = World::on(&server.url()).await;
+    let (mut step, load) = support::stepped();
+    let reading = world.reading_by("k", load);
+    step.begins().await;
+    let _: i64 = server.ask("CLIENT KILL TYPE normal SKIPME yes");
+    world.ear.hears("Connected { again: true }", 1).await;
+    support::until("far is back", || async { world.larder.sync().await.is_ok() }).await;
+    step.answers("passing");
+    assert_eq!(*reading.await.unwrap().unwrap(), "passing");
+    world.source.set("k", "next");
+    assert_eq!(*world.read("k").await.unwrap(), "next");
+    assert_eq!(world.ear.count("by: Timer"), 0, "nobody waited for the lease to run out");
+}
+
+/// The answer that would have told of the lease never came, and the caller has gone: it is given back all the same.
+#[tokio::test]
+async fn a_lease_nobody_knows_to_be_theirs_is_given_back() {
+    let server = Server::start();
+    let wire = support::Proxy::to(&server);
+    let builder = larder::Larder::builder("test").redis(wire.url()).bound(support::NEVER);
+    let builder = builder.far_deadline(support::NEVER);
+    let world = World::of(builder, &support::Source::default()).await;
+    world.words.invalidate("k").await.unwrap(); // so that the lease is the first thing asked for
+    world.larder.sync().await.unwrap();
+    wire.hold(0);
+    let reading = world.reading("k");
+    support::until("the lease", || async { !server.keys().is_empty() }).await;
+    reading.abort();
+    support::until("it is given back", || async { server.keys().is_empty() }).await;
+    wire.let_go();
+}

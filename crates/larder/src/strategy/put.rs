@@ -6,7 +6,7 @@ use crate::entry::{Ended, Value};
 use crate::error::{Error, ErrorKind, FarError};
 use crate::invalidation::Ends;
 use crate::key::Tag;
-use crate::observe::NotStored;
+use crate::observe::{Event, NotStored};
 use crate::source::Loaded;
 
 impl Tiers {
@@ -61,6 +61,7 @@ impl Tiers {
                 // An older end that still waited to be sent would end this value instead.
                 if let Some(number) = queued {
                     self.near.bypass.remove(&[(Ended::Key(call.key.clone()), number)]);
+                    self.observe.tell(Event::Confirmed { waiting: self.near.bypass.len() });
                 }
                 Ok(())
             }
