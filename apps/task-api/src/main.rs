@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use larder::Larder;
 use tokio::net::TcpListener;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::session::Sessions;
 use crate::settings::Settings;
@@ -31,12 +33,7 @@ fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(why) => why.exit(),
     };
-    let level = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(level)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .init();
+    log();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let ran = match runtime {
         Ok(runtime) => runtime.block_on(run(settings)),
@@ -49,6 +46,23 @@ fn main() -> ExitCode {
             let _ = writeln!(io::stderr(), "error: {why}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// To standard error. `RUST_LOG` says what: `debug`, or `task_api=debug,larder=info`.
+fn log() {
+    let told = std::env::var("RUST_LOG").ok().map(|told| told.parse::<Targets>());
+    let (targets, unread) = match told {
+        Some(Ok(targets)) => (targets, None),
+        Some(Err(why)) => (Targets::new().with_default(LevelFilter::INFO), Some(why)),
+        None => (Targets::new().with_default(LevelFilter::INFO), None),
+    };
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    tracing_subscriber::registry().with(lines).with(targets).init();
+    if let Some(why) = unread {
+        tracing::warn!(%why, "RUST_LOG cannot be read; logging at info");
     }
 }
 
