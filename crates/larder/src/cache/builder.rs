@@ -29,6 +29,12 @@ pub struct CacheBuilder<K: ?Sized, V> {
     value: PhantomData<fn() -> V>,
 }
 
+impl<K: ?Sized, V> std::fmt::Debug for CacheBuilder<K, V> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CacheBuilder").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
 impl Larder {
     /// Opens a cache under a name: see [`CacheBuilder`].
     pub fn cache<K: ?Sized, V>(&self, name: impl Into<String>) -> CacheBuilder<K, V> {

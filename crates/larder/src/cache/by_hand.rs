@@ -11,6 +11,7 @@ use crate::source::Loaded;
 use crate::strategy::by_hand::{self, HandLease};
 
 /// What [`Cache::lease`] gave.
+#[derive(Debug)]
 pub enum Leased<V> {
     /// There is an entry.
     Found(Entry<V>),

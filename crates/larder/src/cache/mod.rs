@@ -44,11 +44,18 @@ struct Shared<K: ?Sized, V> {
 }
 
 /// What looking for a value that may not exist gave.
+#[derive(Debug)]
 pub struct Found<V> {
     /// The value, or the knowledge that there is none.
     pub entry: Option<Entry<V>>,
     /// Where that was found.
     pub origin: Origin,
+}
+
+impl<V> Clone for Found<V> {
+    fn clone(&self) -> Found<V> {
+        Found { entry: self.entry.clone(), origin: self.origin }
+    }
 }
 
 /// A cache of `V` by `K`: a typed view of near and far. Cheap to clone.

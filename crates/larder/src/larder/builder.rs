@@ -43,6 +43,13 @@ pub struct LarderBuilder {
     clock: Option<Clock>,
 }
 
+/// Without its settings: the address may hold a password.
+impl std::fmt::Debug for LarderBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LarderBuilder").field("app", &self.app).finish_non_exhaustive()
+    }
+}
+
 impl LarderBuilder {
     pub(super) fn new(app: String) -> LarderBuilder {
         LarderBuilder {
