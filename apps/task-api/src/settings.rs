@@ -103,6 +103,11 @@ impl Settings {
         // A database in memory begins anew with each process. Under a name that was used before, Redis
         // would still have pages of tasks that are no more.
         let (place, app_name) = match database {
+            Some(file) if is_no_file(&file) => {
+                let text =
+                    "--database names a file; for a database in memory leave it out, with --demo";
+                return Err(refusal(text));
+            }
             Some(file) => (Place::File(file), "todo".to_owned()),
             None if demo => (Place::Memory, format!("todo-demo-{}", random(6)?)),
             None => {
@@ -161,6 +166,12 @@ fn time(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("a time is written 50ms or 2s, and is at most {DELAY_MAX:?}"))
 }
 
+/// SQLite's own names for a database in memory, and its URIs.
+fn is_no_file(path: &std::path::Path) -> bool {
+    let name = path.as_os_str().as_encoded_bytes();
+    name.starts_with(b":") || name.starts_with(b"file:")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,6 +218,15 @@ mod tests {
         assert_eq!(settings.database_delay, Duration::ZERO);
         assert_eq!(settings.app_name, "todo");
         assert_eq!(settings.secret.as_bytes(), LONG.as_bytes());
+    }
+
+    /// They would be in memory under the name of a file's, and two processes' pages would mix.
+    #[test]
+    fn what_sqlite_takes_for_memory_is_no_file() {
+        for name in [":memory:", "file::memory:", "file:tasks.db"] {
+            let why = read(&format!("--demo --database {name}"), None).err().unwrap().to_string();
+            assert!(why.contains("--database names a file"), "{why}");
+        }
     }
 
     /// Two demos in memory on one Redis must not serve each other's pages.

@@ -31,6 +31,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Something to end: an entry, a user's part of a cache, a tag.
 #[derive(Clone, Debug)]
+#[must_use = "ends nothing by itself: pass it to `Larder::invalidate`"]
 pub struct Target(pub(crate) Result<Ended, Error>);
 
 impl From<Tag> for Target {

@@ -82,7 +82,8 @@ fn refused(why: NotStored, bytes_max: usize) -> Error {
         NotStored::TooLarge => {
             format!("a value longer than value_bytes_max ({bytes_max}) was not put")
         }
-        _ => "a value that cannot be turned into bytes was not put".to_owned(),
+        _ => "a value was not put: it cannot be turned into bytes, or carries more than 255 tags"
+            .to_owned(),
     };
     Error::new(ErrorKind::Encode, text)
 }
