@@ -146,6 +146,26 @@ impl Clock {
     }
 }
 
+/// Pauses between tries: each twice as long as the one before, up to a longest, and its second half left
+/// to chance.
+pub(crate) struct Pauses {
+    next: Duration,
+    longest: Duration,
+    clock: Clock,
+}
+
+impl Pauses {
+    pub(crate) fn new(clock: &Clock, first: Duration, longest: Duration) -> Pauses {
+        Pauses { next: first, longest, clock: clock.clone() }
+    }
+
+    pub(crate) async fn pause(&mut self) {
+        let half = self.next / 2;
+        self.clock.sleep(half + self.clock.up_to(half)).await;
+        self.next = (self.next * 2).min(self.longest);
+    }
+}
+
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn boot() -> Moment {
     moment(rustix::time::clock_gettime(rustix::time::ClockId::Boottime))

@@ -9,7 +9,7 @@ mod support;
 use std::time::Duration;
 
 use larder::{Cache, Larder, Loaded, SECOND, Tag};
-use support::{Process, Proxy, Server, Source, World, stepped, until};
+use support::{Process, Proxy, Server, Source, World, reading_of, stepped, until};
 
 #[test]
 fn other_process() {
@@ -37,10 +37,7 @@ async fn a_load_that_a_tag_overtook_is_not_served_to_anyone_else() {
     let (here, mut there) = (World::on(&server.url()).await, Process::start(&server.url()));
     let (mut step, load) = stepped();
     let words = here.words.tagged(["list"]);
-    let reading = {
-        let words = words.clone();
-        tokio::spawn(async move { words.get_or_load("k", move || load).await })
-    };
+    let reading = reading_of(&words, "k", load);
     step.begins().await;
     assert_eq!(there.ask("tag list"), "ok");
     step.answers("old");
@@ -141,10 +138,7 @@ async fn whoever_boards_a_load_from_before_the_end_of_a_tag_is_sent_back() {
         };
         let (mut step, load) = stepped();
         let words: Cache<str, String> = here.words.tagged(["list"]);
-        let before = {
-            let words = words.clone();
-            tokio::spawn(async move { words.get_or_load("k", move || load).await })
-        };
+        let before = reading_of(&words, "k", load);
         step.begins().await;
         here.larder.invalidate_tag("list").await.unwrap();
         here.source.set("k", "new");
@@ -183,11 +177,8 @@ async fn whoever_boards_an_answer_from_before_the_end_of_a_tag_is_sent_back() {
 async fn whoever_boards_a_load_whose_learned_tag_has_ended_is_sent_back() {
     let here = World::embedded().await;
     let (mut step, load) = stepped();
-    let before = {
-        let words = here.words.clone();
-        let load = async move { load.await.map(|value| Loaded::new(value).tag("learned")) };
-        tokio::spawn(async move { words.get_or_load("k", move || load).await })
-    };
+    let learns = async move { load.await.map(|value| Loaded::new(value).tag("learned")) };
+    let before = reading_of(&here.words, "k", learns);
     step.begins().await;
     here.larder.invalidate_tag("learned").await.unwrap();
     here.source.set("k", "new");
@@ -238,11 +229,8 @@ async fn nobody_boards_a_load_from_before_a_sync() {
     let server = Server::start();
     let (here, there) = (World::on(&server.url()).await, World::on(&server.url()).await);
     let (mut step, load) = stepped();
-    let before = {
-        let words = here.words.clone();
-        let load = async move { load.await.map(|value| Loaded::new(value).tag("learned")) };
-        tokio::spawn(async move { words.get_or_load("k", move || load).await })
-    };
+    let learns = async move { load.await.map(|value| Loaded::new(value).tag("learned")) };
+    let before = reading_of(&here.words, "k", learns);
     step.begins().await;
     there.larder.invalidate_tag("learned").await.unwrap();
     here.larder.sync().await.unwrap();
@@ -263,11 +251,8 @@ async fn after_the_bound_nobody_boards_a_load_of_unheard_tags() {
     let here = World::of(open(), &Source::default()).await;
     let there = World::of(open(), &here.source).await;
     let (mut step, load) = stepped();
-    let before = {
-        let words = here.words.clone();
-        let load = async move { load.await.map(|value| Loaded::new(value).tag("learned")) };
-        tokio::spawn(async move { words.get_or_load("k", move || load).await })
-    };
+    let learns = async move { load.await.map(|value| Loaded::new(value).tag("learned")) };
+    let before = reading_of(&here.words, "k", learns);
     step.begins().await;
     there.larder.invalidate_tag("learned").await.unwrap();
     there.larder.settled().await;
@@ -297,10 +282,7 @@ async fn nobody_boards_a_load_that_went_alone_before_an_invalidation() {
     let record = format!("SET test:short:1:l:{{.1.k}} T{} PX 600000", "x".repeat(16));
     let _: String = server.ask(&record);
     let (mut step, load) = stepped();
-    let before = {
-        let ours = ours.clone();
-        tokio::spawn(async move { ours.get_or_load("k", move || load).await })
-    };
+    let before = reading_of(&ours, "k", load);
     here.ear.hears("FarSkipped", 1).await;
     step.begins().await;
     theirs.invalidate("k").await.unwrap();

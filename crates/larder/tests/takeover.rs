@@ -3,7 +3,7 @@
 
 mod support;
 
-use support::{Process, Server, World};
+use support::{Process, Server, World, reading_of};
 
 #[test]
 fn other_process() {
@@ -83,10 +83,7 @@ async fn a_flight_that_waits_for_another_one_of_its_own_process_is_woken() {
             .shared()
             .unwrap();
         let (mut step, load) = support::stepped();
-        let first = {
-            let words = words.clone();
-            tokio::spawn(async move { words.get_or_load("k", move || load).await })
-        };
+        let first = reading_of(&words, "k", load);
         step.begins().await;
         // It asks for a tag that the first load does not carry, and so has a flight of its own.
         let second = {

@@ -7,7 +7,7 @@ mod support;
 use std::time::Duration;
 
 use larder::{Cache, HOUR, Lifetime, SECOND};
-use support::{Server, World, stepped};
+use support::{Server, World, reading_of, stepped};
 
 /// Two processes whose user may not turn tracking on.
 async fn untracked(server: &Server) -> (World, World) {
@@ -23,10 +23,7 @@ async fn a_slow_load_is_as_old_as_its_tags() {
     let (here, there) = untracked(&server).await;
     let (mut step, load) = stepped();
     let words = here.words.tagged(["list"]);
-    let reading = {
-        let words = words.clone();
-        tokio::spawn(async move { words.get_or_load("k", move || load).await })
-    };
+    let reading = reading_of(&words, "k", load);
     step.begins().await;
     there.larder.invalidate_tag("list").await.unwrap();
     there.larder.settled().await;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Pauses};
 use crate::coordination::flight::Flights;
 use crate::entry::Ended;
 use crate::error::{Error, ErrorKind, FarError};
@@ -134,28 +134,26 @@ impl Ends {
 
     /// Sends again what was not confirmed, until it is. Runs until the process stops it.
     pub(crate) async fn send_again(self) {
-        let mut pause = FIRST_PAUSE;
+        let first = || Pauses::new(&self.clock, FIRST_PAUSE, LONGEST_PAUSE);
+        let mut pauses = first();
         loop {
-            let some = self.near.bypass.some(BATCH);
-            if some.is_empty() {
+            if self.near.bypass.len() == 0 {
                 self.waiting.notified().await;
-                pause = FIRST_PAUSE;
+                pauses = first();
                 continue;
             }
             self.far.is_back().await;
-            // Looked at once more: while we waited a put may have taken a name's place.
+            // Looked at only now: while we waited a put may have taken a name's place.
             let some = self.near.bypass.some(BATCH);
             let names: Vec<Ended> = some.iter().map(|(name, _)| name.clone()).collect();
             if self.far.end(&names).await.is_ok() {
                 self.forget(&names);
                 self.near.bypass.remove(&some);
                 self.observe.tell(Event::Confirmed { waiting: self.near.bypass.len() });
-                pause = FIRST_PAUSE;
+                pauses = first();
                 continue;
             }
-            let half = pause / 2;
-            self.clock.sleep(half + self.clock.up_to(half)).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pauses.pause().await;
         }
     }
 }

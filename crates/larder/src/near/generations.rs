@@ -60,6 +60,26 @@ impl Cell {
         self.ends.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Holds what was read against what is known: anything else is an end.
+    fn agrees(&self, known: &mut Known, read: Option<Generation>) -> bool {
+        match (known.sure, read) {
+            (None, Some(generation)) if known.may_be(generation) => known.last = read,
+            (Some((sure, _)), Some(generation)) if sure == generation => {}
+            _ => {
+                self.ended(known, read);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// From now on what was read is sure, unless it is an end.
+    fn settle(&self, known: &mut Known, read: Option<Generation>, now: Moment) {
+        if self.agrees(known, read) && known.sure.is_none() {
+            known.sure = read.map(|generation| (generation, now));
+        }
+    }
+
     fn unsettle(&self) {
         let mut known = self.known.lock();
         known.sure = None;
@@ -99,15 +119,8 @@ impl Watched {
     /// was known: a reply from before the change may still be on its way to whoever asked beside us.
     pub(crate) fn learn(&self, generation: Option<Generation>, now: Moment) {
         let mut known = self.cell.known.lock();
-        if self.cell.version.load(Ordering::Acquire) != self.version || self.version == UNTRACKED {
-            return;
-        }
-        match (known.sure, generation) {
-            (None, Some(read)) if known.may_be(read) => {
-                (known.sure, known.last) = (Some((read, now)), generation);
-            }
-            (Some((sure, _)), Some(read)) if sure == read => {}
-            _ => self.cell.ended(&mut known, generation),
+        if self.is_current() {
+            self.cell.settle(&mut known, generation, now);
         }
     }
 
@@ -115,18 +128,12 @@ impl Watched {
     /// its reply counts also when the cell has moved on since: not to be believed, but to be held
     /// against what is.
     pub(crate) fn learn_own(&self, generation: Option<Generation>, now: Moment) {
-        {
-            let mut known = self.cell.known.lock();
-            if self.cell.version.load(Ordering::Acquire) != self.version {
-                match (known.sure, generation) {
-                    (None, Some(read)) if known.may_be(read) => known.last = generation,
-                    (Some((sure, _)), Some(read)) if sure == read => {}
-                    _ => self.cell.ended(&mut known, generation),
-                }
-                return;
-            }
+        let mut known = self.cell.known.lock();
+        if self.is_current() {
+            self.cell.settle(&mut known, generation, now);
+        } else if self.version != UNTRACKED {
+            self.cell.agrees(&mut known, generation);
         }
-        self.learn(generation, now);
     }
 }
 

@@ -20,7 +20,7 @@ use tokio::sync::{Notify, watch};
 
 use super::connect::{Address, Dialled, NoConnection, Role, all, dial, server_ms};
 use super::script::Script;
-use crate::clock::{Clock, Moment};
+use crate::clock::{Clock, Moment, Pauses};
 use crate::error::FarError;
 use crate::observe::{Event, Observe};
 use crate::pulse::Pulse;
@@ -173,24 +173,6 @@ fn is_no_script(answer: &Value) -> bool {
     matches!(answer, Value::ServerError(why) if why.kind() == Some(ServerErrorKind::NoScript))
 }
 
-/// Growing, jittered pauses between tries.
-struct Pauses {
-    next: Duration,
-    clock: Clock,
-}
-
-impl Pauses {
-    fn new(clock: &Clock) -> Pauses {
-        Pauses { next: FIRST_PAUSE, clock: clock.clone() }
-    }
-
-    async fn pause(&mut self) {
-        let half = self.next / 2;
-        self.clock.sleep(half + self.clock.up_to(half)).await;
-        self.next = (self.next * 2).min(LONGEST_PAUSE);
-    }
-}
-
 /// Keeps one connection of a role alive.
 pub(crate) struct Supervisor {
     /// `Away` while there is none, `Closed` once there will be none.
@@ -213,6 +195,10 @@ impl Supervisor {
         Arc::new(Supervisor { current, up, role, terms, made, said_untracked })
     }
 
+    fn pauses(&self) -> Pauses {
+        Pauses::new(&self.terms.clock, FIRST_PAUSE, LONGEST_PAUSE)
+    }
+
     /// The connection in use.
     pub(crate) fn line(&self) -> Result<Arc<Line>, FarError> {
         self.current.lock().clone()
@@ -227,7 +213,7 @@ impl Supervisor {
 
     /// The first try. Whoever hangs up without a word gets a second and a third chance.
     pub(crate) async fn connect_first(&self) -> Result<Arc<Line>, NoConnection> {
-        let mut pauses = Pauses::new(&self.terms.clock);
+        let mut pauses = self.pauses();
         for _ in 0..2 {
             match self.connect().await {
                 Err(NoConnection::HungUp(_)) => pauses.pause().await,
@@ -268,7 +254,7 @@ impl Supervisor {
     /// Runs until the process stops it. `first` is what the first try gave, in use already; why it
     /// failed has been told.
     pub(crate) async fn run(self: Arc<Self>, first: Result<Arc<Line>, String>) {
-        let mut pauses = Pauses::new(&self.terms.clock);
+        let mut pauses = self.pauses();
         let mut line = match first {
             Ok(line) => line,
             Err(told) => {
@@ -282,7 +268,7 @@ impl Supervisor {
             self.give_up(&line, &why);
             // One that is made and lost at once must not be made again at once.
             if self.terms.clock.now().since(began) > self.terms.bound {
-                pauses = Pauses::new(&self.terms.clock);
+                pauses = self.pauses();
             } else {
                 pauses.pause().await;
             }

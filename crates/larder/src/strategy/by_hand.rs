@@ -9,7 +9,6 @@ use crate::clock::Moment;
 use crate::coordination::lease::Lease;
 use crate::entry::{Origin, Value};
 use crate::error::Error;
-use crate::near::Looked;
 use crate::observe::Event;
 use crate::source::Loaded;
 
@@ -45,7 +44,7 @@ impl Tiers {
                 Err(why) => why,
             },
         };
-        self.observe.tell(Event::FarSkipped { cache: self.observe.cache(), why: &why.to_string() });
+        self.skipped(&why.to_string());
         None
     }
 
@@ -70,15 +69,14 @@ impl Tiers {
                     answers[at] = held.map(|held| (held, Origin::Far));
                 }
             }
-            Err(why) => self.skipped(&why),
+            Err(why) => self.skipped(&why.to_string()),
         }
         answers
     }
 
     /// An entry, or the right to load it; waits while another loads.
     pub(crate) async fn lease(&self, call: Call) -> Result<Leased, Error> {
-        if let Looked::Fresh(held) = self.near.get(call.key.v(), &call.tags, self.clock.now()) {
-            self.observe.tell(Event::HitNear { cache: self.observe.cache() });
+        if let Some(held) = self.near_hit(call.key.v(), &call.tags, call.takes_none) {
             return Ok(Leased::Found((held, Origin::Near)));
         }
         let watching = self.flights.watch(&call.key);
@@ -86,7 +84,7 @@ impl Tiers {
             Decision::Found(held, origin, _) => return Ok(Leased::Found((held, origin))),
             Decision::Failed(error) => return Err(error),
             Decision::Alone(why) => {
-                self.observe.tell(Event::FarSkipped { cache: self.observe.cache(), why: &why });
+                self.skipped(&why);
                 None
             }
             Decision::Lead(lease, states, watched) => {

@@ -181,7 +181,7 @@ impl Tiers {
             match self.read_tags(&link, unknown).await {
                 Ok(more) => known.extend(more.each()),
                 // Without an answer their entries count as dead; the others stand.
-                Err(why) => self.skipped(&why),
+                Err(why) => self.skipped(&why.to_string()),
             }
         }
         let (mut answers, mut unreadable) = (Vec::with_capacity(calls.len()), Vec::new());
@@ -213,9 +213,8 @@ impl Tiers {
         Ok(answers)
     }
 
-    pub(super) fn skipped(&self, why: &FarError) {
-        let why = why.to_string();
-        self.observe.tell(Event::FarSkipped { cache: self.observe.cache(), why: &why });
+    pub(super) fn skipped(&self, why: &str) {
+        self.observe.tell(Event::FarSkipped { cache: self.observe.cache(), why });
     }
 
     async fn read_tags(&self, link: &Arc<dyn Link>, tags: Vec<Tag>) -> Result<Read, FarError> {
@@ -263,13 +262,11 @@ impl Tiers {
         let tags: Vec<Tag> = held.tags.iter().map(|tagged| tagged.tag.clone()).collect();
         let asked = self.asked_of(call, &tags);
         // Looked at once more under the epoch: what is not there now may have changed before it.
-        let still = matches!(
-            self.near.get(call.key.v(), &call.tags, self.clock.now()),
-            Looked::Recheck(now) if Arc::ptr_eq(&now.held, held)
-        ) || matches!(
-            self.near.get(call.key.v(), &call.tags, self.clock.now()),
-            Looked::Fresh(now) if Arc::ptr_eq(&now, held)
-        );
+        let still = match self.near.get(call.key.v(), &call.tags, self.clock.now()) {
+            Looked::Recheck(now) => Arc::ptr_eq(&now.held, held),
+            Looked::Fresh(now) => Arc::ptr_eq(&now, held),
+            Looked::Expired | Looked::Nothing => false,
+        };
         if !still {
             return Ok(Rechecked::Gone);
         }

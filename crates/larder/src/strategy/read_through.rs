@@ -109,7 +109,7 @@ impl Tiers {
 
     /// Without far: the source is asked, and its answer kept nowhere.
     async fn fly_alone(&self, call: &Call, ask: Ask, flight: &Arc<Flight>, why: &str) -> Landed {
-        self.observe.tell(Event::FarSkipped { cache: self.observe.cache(), why });
+        self.skipped(why);
         flight.asks(self.clock.now(), None);
         let (before, near) = (self.before(&call.tags), self.near.clone());
         match self.load(call, ask, std::future::pending(), || {}).await {

@@ -23,7 +23,7 @@ pub use ear::{Ear, Heard};
 pub use process::Process;
 pub use proxy::Proxy;
 pub use server::Server;
-pub use world::{Source, World, stepped};
+pub use world::{Source, World, reading_of, stepped};
 
 use std::future::Future;
 use std::time::Duration;

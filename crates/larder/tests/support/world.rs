@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use larder::{Cache, Clock, Entry, Error, Larder, LarderBuilder, Lifetime, MINUTE};
+use larder::{Cache, Clock, Entry, Error, Larder, LarderBuilder, Lifetime, Loaded, MINUTE};
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::{Ear, PATIENT, soon};
@@ -138,6 +138,16 @@ pub fn stepped() -> (Step, impl Future<Output = Result<String, std::io::Error>> 
     (Step { began, go }, load)
 }
 
+/// Reads in a task of its own, from any view, with a load that is led by hand.
+pub fn reading_of<L: Into<Loaded<String>> + 'static>(
+    cache: &Cache<str, String>,
+    key: &str,
+    load: impl Future<Output = Result<L, std::io::Error>> + Send + 'static,
+) -> tokio::task::JoinHandle<Result<Entry<String>, Error>> {
+    let (cache, key) = (cache.clone(), key.to_owned());
+    tokio::spawn(async move { cache.get_or_load(&key, move || load).await })
+}
+
 /// One process' view: its handle, its ear, its cache `words`.
 #[derive(Clone)]
 pub struct World {
@@ -178,8 +188,7 @@ impl World {
         key: &str,
         load: impl Future<Output = Result<String, std::io::Error>> + Send + 'static,
     ) -> tokio::task::JoinHandle<Result<Entry<String>, Error>> {
-        let (words, key) = (self.words.clone(), key.to_owned());
-        tokio::spawn(async move { words.get_or_load(&key, move || load).await })
+        reading_of(&self.words, key, load)
     }
 
     /// What near or far have, and where: `"old far"`.
