@@ -20,7 +20,7 @@ use crate::error::FarError;
 use crate::key::{Key, Tag};
 use crate::pulse::Pulse;
 
-use super::{Change, Changes, Claim, Far, Found, Got, Link, Read, Reply, TagState};
+use super::{Change, Changes, Claim, Far, Got, Link, Read, Reply, TagState};
 
 /// Bytes of bookkeeping that come with each name.
 const OVERHEAD: usize = 160;
@@ -289,11 +289,7 @@ impl Link for MemoryLink {
 
     fn get<'a>(&'a self, keys: &'a [Key], tags: &'a [Tag]) -> Reply<'a, Got> {
         ready(self.tracked(|step| {
-            let found = |key: &Key| match step.bytes(key.v()) {
-                Some(bytes) => Found::Bytes(bytes.to_vec()),
-                None => Found::Nothing,
-            };
-            let values = keys.iter().map(found).collect();
+            let values = keys.iter().map(|key| step.bytes(key.v()).map(<[u8]>::to_vec)).collect();
             Got { values, generations: self.generations_of(step, tags) }
         }))
     }

@@ -45,17 +45,9 @@ pub(crate) type Changes = Arc<dyn Fn(Change<'_>) + Send + Sync>;
 /// The bytes of values, then the generations of tags, as they were when the values had been read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Got {
-    pub(crate) values: Vec<Found>,
+    /// What is no string is not ours, and reads as nothing: [`Link::read`] removes it before a load.
+    pub(crate) values: Vec<Option<Vec<u8>>>,
     pub(crate) generations: Vec<Option<Generation>>,
-}
-
-/// What lies under a value's name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
-    Nothing,
-    Bytes(Vec<u8>),
-    /// Something that is not a string, and so not ours.
-    Foreign,
 }
 
 /// A tag as a load must know it.

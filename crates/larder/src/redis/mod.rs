@@ -5,9 +5,11 @@
 //! scripts, and of no entry.
 
 mod connect;
+mod reads;
 mod script;
 mod supervisor;
 
 pub(crate) use connect::{Address, NoConnection, Role};
+pub(crate) use reads::Names;
 pub(crate) use script::Script;
 pub(crate) use supervisor::{Line, Pushed, Supervisor, Terms};

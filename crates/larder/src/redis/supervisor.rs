@@ -16,9 +16,11 @@ use std::time::Duration;
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{Pipeline, PushInfo, PushKind, RedisError, ServerErrorKind, Value, pipe};
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 use super::connect::{Address, Dialled, NoConnection, Role, all, dial, server_ms};
+use super::reads::Reads;
 use super::script::Script;
 use crate::clock::{Clock, Moment, Pauses};
 use crate::error::FarError;
@@ -58,6 +60,8 @@ pub(crate) struct Line {
     /// The server's clock less ours, in milliseconds.
     ahead_ms: AtomicI64,
     lost: Arc<Notify>,
+    pub(super) reads: Reads,
+    pub(super) runtime: Handle,
     terms: Terms,
 }
 
@@ -246,7 +250,9 @@ impl Supervisor {
         }
         let ahead_ms = AtomicI64::new(0);
         let terms = terms.clone();
-        let line = Arc::new(Line { connection, pulse, tracks, ahead_ms, lost, terms });
+        let (reads, runtime) = (Reads::default(), Handle::current());
+        let line =
+            Arc::new(Line { connection, pulse, tracks, ahead_ms, lost, reads, runtime, terms });
         line.beat(sent, server_ms);
         Ok(line)
     }

@@ -13,7 +13,7 @@ use super::{Call, Tiers};
 use crate::clock::Moment;
 use crate::entry::{Generation, Held, Tagged, Token};
 use crate::error::FarError;
-use crate::far::{Found, Link};
+use crate::far::Link;
 use crate::invalidation::by_tag::{self, Verdict};
 use crate::key::{Key, Tag};
 use crate::near::{Epoch, Kept, Looked, Watched};
@@ -109,10 +109,9 @@ impl Tiers {
         let asked = self.asked(call);
         let mut got = link.get(std::slice::from_ref(&call.key), &call.tags).await?;
         self.learn(&asked.watched, &got.generations);
-        match got.values.pop().unwrap_or(Found::Nothing) {
-            Found::Nothing => Ok(Seen::Rejected(None)),
-            Found::Foreign => self.discard(call, "not a string").await,
-            Found::Bytes(bytes) => self.take(call, link, asked, &bytes, &got.generations).await,
+        match got.values.pop().flatten() {
+            None => Ok(Seen::Rejected(None)),
+            Some(bytes) => self.take(call, link, asked, &bytes, &got.generations).await,
         }
     }
 
@@ -166,13 +165,9 @@ impl Tiers {
         let opened: Vec<_> = calls
             .iter()
             .zip(&got.values)
-            .map(|(call, found)| match found {
-                Found::Bytes(bytes) => {
-                    let opened = by_tag::open(bytes, &call.key, &call.shape);
-                    Some(opened.map_err(|why| why.to_string()))
-                }
-                Found::Foreign => Some(Err("not a string".to_owned())),
-                Found::Nothing => None,
+            .map(|(call, bytes)| {
+                let opened = by_tag::open(bytes.as_deref()?, &call.key, &call.shape);
+                Some(opened.map_err(|why| why.to_string()))
             })
             .collect();
         let carried = opened.iter().flatten().flatten().flat_map(by_tag::Opened::tags);

@@ -4,13 +4,13 @@
 
 use super::scene::{LONG, SHORT, Scene, Told, bytes, envelope, is_held};
 use crate::clock::MINUTE;
-use crate::far::{Claim, Found};
+use crate::far::Claim;
 use crate::key::Tag;
 
 pub(super) async fn a_value_stored_elsewhere_is_told(scene: &Scene) {
     let key = scene.key("k");
     let token = scene.other.granted(&key, LONG).await;
-    assert_eq!(scene.one.value(&key).await, Found::Nothing);
+    assert_eq!(scene.one.value(&key).await, None);
     scene.one.told().await;
     assert!(scene.other.store(&key, token, b"v").await);
     assert!(scene.one.is_told(&[key.v()]).await);
@@ -52,13 +52,13 @@ pub(super) async fn what_runs_out_is_told(scene: &Scene) {
     // A slow test may come when they are over: what was missing does not run out.
     let got = scene.one.link().get(&keys, &tags).await.unwrap();
     let gone = || async {
-        scene.other.value(&keys[0]).await == Found::Nothing
+        scene.other.value(&keys[0]).await == None
             && scene.other.generation(&tags[0]).await.is_none()
     };
     scene.until("the end of a value and a tag", gone).await;
     let told = scene.one.told().await;
     let is_told = |name: &[u8]| told.contains(&Told::Name(name.to_vec()));
-    assert!(got.values == [Found::Nothing] || is_told(keys[0].v()), "{told:?}");
+    assert!(got.values == [None] || is_told(keys[0].v()), "{told:?}");
     assert!(got.generations == [None] || is_told(&scene.t(&tags[0])), "{told:?}");
 }
 
@@ -108,7 +108,7 @@ pub(super) async fn who_waits_for_a_lease_is_told_when_it_runs_out(scene: &Scene
         return; // over before we could wait
     }
     scene.one.told().await;
-    let gone = || async { scene.other.lease(&key).await == Found::Nothing };
+    let gone = || async { scene.other.lease(&key).await == None };
     scene.until("the end of a lease", gone).await;
     assert!(scene.one.is_told(&[&key.l()]).await, "over");
 }

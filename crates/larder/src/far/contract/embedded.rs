@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::scene::{LONG, Scene, Told, bytes};
 use crate::clock::SECOND;
-use crate::far::{Claim, Found};
+use crate::far::Claim;
 use crate::key::Tag;
 
 /// On a paused clock, to the millisecond.
@@ -23,8 +23,8 @@ pub(super) async fn what_is_kept_is_there_to_the_end_of_its_time_and_not_longer(
     assert_eq!(scene.other.claim(&leased).await, Claim::Held(milli));
     assert_eq!(scene.other.state(&tag).await.unwrap().keeps, milli);
     scene.clock.sleep(milli).await;
-    assert_eq!(scene.other.value(&put).await, Found::Nothing);
-    assert_eq!(scene.other.value(&stored).await, Found::Nothing);
+    assert_eq!(scene.other.value(&put).await, None);
+    assert_eq!(scene.other.value(&stored).await, None);
     assert_eq!(scene.other.claim(&leased).await, Claim::Granted);
     assert_eq!(scene.other.state(&tag).await, None);
 }
@@ -39,11 +39,11 @@ pub(super) async fn over_its_budget_it_forgets_the_oldest_and_says_so(_: &Scene)
         scene.other.put(key, &[0; 1000]).await;
     }
     let there = scene.one.link().get(&keys, &[]).await.unwrap().values;
-    let kept = there.iter().filter(|found| **found != Found::Nothing).count();
+    let kept = there.iter().filter(|found| **found != None).count();
     assert!((50..100).contains(&kept), "{kept} of 1 KB each in 100 KB");
     let (forgotten, kept) = there.split_at(200 - kept);
-    assert!(forgotten.iter().all(|found| *found == Found::Nothing));
-    assert!(kept.iter().all(|found| *found != Found::Nothing));
+    assert!(forgotten.iter().all(|found| *found == None));
+    assert!(kept.iter().all(|found| *found != None));
     let told = scene.one.told().await;
     let last = |key: &crate::key::Key| {
         let name = Told::Name(key.v().to_vec());
@@ -59,6 +59,6 @@ pub(super) async fn what_is_larger_than_the_budget_is_not_there(_: &Scene) {
     let key = scene.key("k");
     let token = scene.one.granted(&key, LONG).await;
     assert!(scene.one.store(&key, token, &[0; 20_000]).await);
-    assert_eq!(scene.other.value(&key).await, Found::Nothing);
+    assert_eq!(scene.other.value(&key).await, None);
     assert_eq!(scene.other.claim(&key).await, Claim::Granted);
 }

@@ -2,14 +2,14 @@
 
 use super::scene::{LONG, SHORT, Scene, bytes, envelope, is_held};
 use crate::clock::MINUTE;
-use crate::far::{Claim, Found, read_lease};
+use crate::far::{Claim, read_lease};
 use crate::key::Tag;
 
 pub(super) async fn a_value_is_answered_and_no_lease_granted(scene: &Scene) {
     let (key, value) = (scene.key("k"), envelope(scene.draw(), "v"));
     scene.other.put(&key, &value).await;
     assert_eq!(scene.one.claim(&key).await, Claim::Value(value));
-    assert_eq!(scene.one.lease(&key).await, Found::Nothing);
+    assert_eq!(scene.one.lease(&key).await, None);
 }
 
 pub(super) async fn a_value_other_than_the_rejected_one_is_answered(scene: &Scene) {
@@ -17,7 +17,7 @@ pub(super) async fn a_value_other_than_the_rejected_one_is_answered(scene: &Scen
     scene.other.put(&key, &value).await;
     let rejected = Some(scene.draw());
     assert_eq!(scene.one.claim_over(&key, rejected).await, Claim::Value(value));
-    assert_eq!(scene.one.lease(&key).await, Found::Nothing);
+    assert_eq!(scene.one.lease(&key).await, None);
 }
 
 pub(super) async fn a_value_too_short_for_an_id_is_answered(scene: &Scene) {

@@ -3,7 +3,7 @@
 use super::scene::{LONG, SHORT, Scene, bytes, is_held};
 use crate::clock::MINUTE;
 use crate::entry::Token;
-use crate::far::{Claim, Found};
+use crate::far::Claim;
 use crate::key::Key;
 
 pub(super) async fn store_keeps_the_value_and_gives_the_lease_up(scene: &Scene) {
@@ -11,7 +11,7 @@ pub(super) async fn store_keeps_the_value_and_gives_the_lease_up(scene: &Scene) 
     let token = scene.one.granted(&key, LONG).await;
     assert!(scene.one.store(&key, token, b"v").await);
     assert_eq!(scene.other.value(&key).await, bytes(b"v"));
-    assert_eq!(scene.other.lease(&key).await, Found::Nothing);
+    assert_eq!(scene.other.lease(&key).await, None);
 }
 
 pub(super) async fn store_happens_once(scene: &Scene) {
@@ -28,7 +28,7 @@ pub(super) async fn a_value_stored_is_gone_after_its_time(scene: &Scene) {
         let token = scene.one.granted(key, LONG).await;
         assert!(scene.one.link().store(key, token, b"v", keep).await.unwrap());
     }
-    let gone = || async { scene.other.value(&short).await == Found::Nothing };
+    let gone = || async { scene.other.value(&short).await == None };
     scene.until("the end of a value", gone).await;
     assert_eq!(scene.other.value(&long).await, bytes(b"v"));
 }
@@ -49,7 +49,7 @@ pub(super) async fn store_is_refused_after_an_end(scene: &Scene) {
     let token = scene.one.granted(&key, LONG).await;
     scene.other.end_key(&key).await;
     has_lost(scene, &key, token).await;
-    assert_eq!(scene.one.value(&key).await, Found::Nothing);
+    assert_eq!(scene.one.value(&key).await, None);
 }
 
 pub(super) async fn store_is_refused_after_a_put(scene: &Scene) {
@@ -63,10 +63,10 @@ pub(super) async fn store_is_refused_after_a_put(scene: &Scene) {
 pub(super) async fn store_is_refused_when_the_lease_ran_out(scene: &Scene) {
     let key = scene.key("k");
     let token = scene.one.granted(&key, SHORT).await;
-    let over = || async { scene.other.lease(&key).await == Found::Nothing };
+    let over = || async { scene.other.lease(&key).await == None };
     scene.until("the end of a lease", over).await;
     has_lost(scene, &key, token).await;
-    assert_eq!(scene.one.value(&key).await, Found::Nothing);
+    assert_eq!(scene.one.value(&key).await, None);
 }
 
 pub(super) async fn store_is_refused_when_another_was_granted(scene: &Scene) {
@@ -118,7 +118,7 @@ pub(super) async fn release_gives_back_only_its_own(scene: &Scene) {
     }
     // The token is the owner's word, whoever sends it: a lease may be given back over any link.
     scene.other.link().release(&key, token, LONG).await.unwrap();
-    assert_eq!(scene.one.lease(&key).await, Found::Nothing);
+    assert_eq!(scene.one.lease(&key).await, None);
     scene.one.link().release(&key, token, LONG).await.unwrap();
 }
 
@@ -145,7 +145,7 @@ pub(super) async fn extend_of_a_lost_lease_is_refused_and_revives_nothing(scene:
     assert!(!scene.one.link().extend(&key, scene.draw(), LONG).await.unwrap());
     scene.other.end_key(&key).await;
     assert!(!scene.one.link().extend(&key, token, LONG).await.unwrap());
-    assert_eq!(scene.one.lease(&key).await, Found::Nothing);
+    assert_eq!(scene.one.lease(&key).await, None);
     assert_eq!(scene.other.claim(&key).await, Claim::Granted);
 }
 

@@ -10,7 +10,7 @@ use super::SharedMemory;
 use crate::clock::{Clock, HOUR};
 use crate::entry::{Ended, Generation, Token};
 use crate::far::memory::MemoryFar;
-use crate::far::{Change, Changes, Claim, Far, Found, Link, TagState};
+use crate::far::{Change, Changes, Claim, Far, Link, TagState};
 use crate::key::{Key, KeyBuf, Namespace, Tag};
 
 /// Longer than any test runs.
@@ -185,17 +185,17 @@ impl Process {
         self.far.end(&[Ended::Tag(tag.clone())]).await.unwrap();
     }
 
-    pub(super) async fn value(&self, key: &Key) -> Found {
+    pub(super) async fn value(&self, key: &Key) -> Option<Vec<u8>> {
         self.bytes(key.v()).await
     }
 
     /// The lease's record, raw.
-    pub(super) async fn lease(&self, key: &Key) -> Found {
+    pub(super) async fn lease(&self, key: &Key) -> Option<Vec<u8>> {
         self.bytes(&key.l()).await
     }
 
     /// What lies under any name.
-    pub(super) async fn bytes(&self, name: &[u8]) -> Found {
+    pub(super) async fn bytes(&self, name: &[u8]) -> Option<Vec<u8>> {
         let got = self.link().get(&[Key::new(name)], &[]).await.unwrap();
         got.values.into_iter().next().unwrap()
     }
@@ -237,8 +237,8 @@ pub(super) fn envelope(id: Token, text: &str) -> Vec<u8> {
     [b"\xC1\x01\0\0\0\0\0\0", id.as_slice(), text.as_bytes()].concat()
 }
 
-pub(super) fn bytes(of: &[u8]) -> Found {
-    Found::Bytes(of.to_vec())
+pub(super) fn bytes(of: &[u8]) -> Option<Vec<u8>> {
+    Some(of.to_vec())
 }
 
 pub(super) fn is_held(claim: &Claim) -> bool {

@@ -2,7 +2,6 @@
 
 use super::scene::{LONG, SHORT, Scene, bytes};
 use crate::clock::MINUTE;
-use crate::far::Found;
 use crate::key::{Key, Tag};
 
 pub(super) async fn create_gives_a_generation_to_those_without(scene: &Scene) {
@@ -57,7 +56,7 @@ pub(super) async fn create_removes_what_is_no_generation_and_does_not_take_its_p
         let asked = [(odd.clone(), a), (good.clone(), b)];
         let made = scene.one.link().create(&asked, LONG).await.unwrap();
         assert_eq!(made, [None, Some(b)]);
-        assert_eq!(scene.one.bytes(&scene.t(&odd)).await, Found::Nothing);
+        assert_eq!(scene.one.bytes(&scene.t(&odd)).await, None);
         scene.one.made(&odd, LONG).await;
         scene.one.end_tag(&good).await;
     }
@@ -74,7 +73,7 @@ pub(super) async fn bytes_that_are_no_generation_count_as_none(scene: &Scene) {
     let read = link.read(&scene.key("k"), scene.draw(), LONG, None, &tags).await.unwrap();
     assert_eq!(read.tags, [None]);
     scene.one.end_tag(&tag).await;
-    assert_eq!(scene.one.bytes(&scene.t(&tag)).await, Found::Nothing);
+    assert_eq!(scene.one.bytes(&scene.t(&tag)).await, None);
 }
 
 pub(super) async fn prolong_lengthens_and_never_shortens(scene: &Scene) {

@@ -6,7 +6,7 @@ use super::scene::{LONG, SHORT, Scene, bytes, envelope, generations, is_held};
 use crate::clock::MINUTE;
 use crate::entry::Ended;
 use crate::error::FarError;
-use crate::far::{Claim, Found, Got};
+use crate::far::{Claim, Got};
 use crate::key::Tag;
 
 pub(super) async fn values_come_before_generations_and_each_in_the_order_asked(scene: &Scene) {
@@ -16,7 +16,7 @@ pub(super) async fn values_come_before_generations_and_each_in_the_order_asked(s
     scene.other.put(&keys[0], b"A").await;
     let y = scene.other.made(&tags[1], LONG).await;
     let got = scene.one.link().get(&keys, &tags).await.unwrap();
-    assert_eq!(got.values, [bytes(b"A"), Found::Nothing, bytes(b"C")]);
+    assert_eq!(got.values, [bytes(b"A"), None, bytes(b"C")]);
     assert_eq!(got.generations, [None, Some(y), None]);
     assert_eq!(scene.one.link().generations(&tags).await.unwrap(), [None, Some(y), None]);
     let states = scene.one.link().tag_states(&tags).await.unwrap();
@@ -59,7 +59,7 @@ pub(super) async fn discard_removes_the_value_and_leaves_the_lease(scene: &Scene
     scene.other.put(&key, &envelope(id, "old")).await;
     assert_eq!(scene.other.claim_over(&key, Some(id)).await, Claim::Granted);
     scene.one.far.discard(std::slice::from_ref(&key)).await.unwrap();
-    assert_eq!(scene.one.value(&key).await, Found::Nothing);
+    assert_eq!(scene.one.value(&key).await, None);
     assert!(is_held(&scene.one.claim(&key).await));
     scene.one.far.discard(std::slice::from_ref(&key)).await.unwrap();
 }
@@ -71,8 +71,8 @@ pub(super) async fn end_removes_values_leases_and_tags_in_one_call(scene: &Scene
     scene.one.made(&tag, LONG).await;
     let ended = [Ended::Key(valued.clone()), Ended::Tag(tag.clone()), Ended::Key(leased.clone())];
     scene.other.far.end(&ended).await.unwrap();
-    assert_eq!(scene.one.value(&valued).await, Found::Nothing);
-    assert_eq!(scene.one.lease(&leased).await, Found::Nothing);
+    assert_eq!(scene.one.value(&valued).await, None);
+    assert_eq!(scene.one.lease(&leased).await, None);
     assert_eq!(scene.one.generation(&tag).await, None);
     assert!(!scene.one.store(&leased, token, b"late").await);
     assert_eq!(scene.other.claim(&leased).await, Claim::Granted);
@@ -84,7 +84,7 @@ pub(super) async fn end_of_what_is_not_there_is_as_good(scene: &Scene) {
     let ended = [Ended::Key(key.clone()), Ended::Tag(tag)];
     for _ in 0..2 {
         scene.one.far.end(&ended).await.unwrap();
-        assert_eq!(scene.other.value(&key).await, Found::Nothing);
+        assert_eq!(scene.other.value(&key).await, None);
     }
 }
 
@@ -105,7 +105,7 @@ pub(super) async fn put_replaces_and_ends_the_lease(scene: &Scene) {
     let token = scene.one.granted(&key, LONG).await;
     scene.other.put(&key, b"first").await;
     assert_eq!(scene.one.value(&key).await, bytes(b"first"));
-    assert_eq!(scene.one.lease(&key).await, Found::Nothing);
+    assert_eq!(scene.one.lease(&key).await, None);
     scene.other.put(&key, b"second").await;
     assert_eq!(scene.one.value(&key).await, bytes(b"second"));
     assert!(!scene.one.link().extend(&key, token, LONG).await.unwrap());
@@ -115,7 +115,7 @@ pub(super) async fn a_value_put_is_gone_after_its_time(scene: &Scene) {
     let (short, long) = (scene.key("short"), scene.key("long"));
     scene.one.far.put(&short, b"v", SHORT).await.unwrap();
     scene.one.far.put(&long, b"v", LONG).await.unwrap();
-    let gone = || async { scene.other.value(&short).await == Found::Nothing };
+    let gone = || async { scene.other.value(&short).await == None };
     scene.until("the end of a value", gone).await;
     assert_eq!(scene.other.value(&long).await, bytes(b"v"));
 }
@@ -131,9 +131,9 @@ pub(super) async fn a_time_of_nothing_is_short_and_no_error(scene: &Scene) {
         scene.one.link().fail(&failed, token, "code", time).await.unwrap();
         scene.one.link().create(&[(tag.clone(), scene.draw())], time).await.unwrap();
         let gone = || async {
-            scene.other.value(&put).await == Found::Nothing
-                && scene.other.value(&stored).await == Found::Nothing
-                && scene.other.lease(&failed).await == Found::Nothing
+            scene.other.value(&put).await == None
+                && scene.other.value(&stored).await == None
+                && scene.other.lease(&failed).await == None
                 && scene.other.generation(&tag).await.is_none()
         };
         scene.until("the end of what was hardly kept", gone).await;
@@ -167,5 +167,5 @@ pub(super) async fn a_closed_side_says_so_and_the_other_goes_on(scene: &Scene) {
     assert!(!link.pulse().covers(scene.clock.now()));
     assert_eq!(scene.other.value(&key).await, bytes(b"v"));
     scene.other.end_key(&key).await;
-    assert_eq!(scene.other.value(&key).await, Found::Nothing);
+    assert_eq!(scene.other.value(&key).await, None);
 }

@@ -9,14 +9,14 @@ use std::time::Duration;
 use ::redis::{Cmd, Pipeline, Value, pipe};
 use tokio::task::JoinSet;
 
-use super::{Change, Changes, Claim, Far, Found, Got, Link, Read, Reply, TagState, read_lease};
+use super::{Change, Changes, Claim, Far, Got, Link, Read, Reply, TagState, read_lease};
 use crate::clock::{Clock, Moment};
 use crate::entry::{Ended, Generation, Token};
 use crate::error::{Error, ErrorKind, FarError};
 use crate::key::{Key, Tag};
 use crate::observe::Observe;
 use crate::pulse::Pulse;
-use crate::redis::{Address, Line, NoConnection, Pushed, Role, Script, Supervisor, Terms};
+use crate::redis::{Address, Line, Names, NoConnection, Pushed, Role, Script, Supervisor, Terms};
 
 static READ: Script = Script::new(include_str!("scripts/read.lua"));
 static STORE: Script = Script::new(include_str!("scripts/store.lua"));
@@ -176,10 +176,8 @@ impl RedisLink {
         Ok(matches!(answer, Value::Int(1)))
     }
 
-    fn get_tags(&self, pipeline: &mut Pipeline, tags: &[Tag]) {
-        for tag in tags {
-            pipeline.cmd("GET").arg(tag.redis_name(&self.app));
-        }
+    fn names(&self, tags: &[Tag]) -> Vec<Vec<u8>> {
+        tags.iter().map(|tag| tag.redis_name(&self.app)).collect()
     }
 
     fn get_states(&self, pipeline: &mut Pipeline, tags: &[Tag]) {
@@ -212,14 +210,11 @@ impl Link for RedisLink {
 
     fn get<'a>(&'a self, keys: &'a [Key], tags: &'a [Tag]) -> Reply<'a, Got> {
         Box::pin(async move {
-            let mut pipeline = pipe();
-            for key in keys {
-                pipeline.cmd("GET").arg(key.v());
-            }
-            self.get_tags(&mut pipeline, tags);
-            let mut answers = self.ask(&pipeline).await?.into_iter();
-            let values = answers.by_ref().take(keys.len()).map(found).collect::<Result<_, _>>()?;
-            Ok(Got { values, generations: answers.map(generation).collect::<Result<_, _>>()? })
+            let first = keys.iter().map(|key| key.v().to_vec()).collect();
+            let answers = self.line.read(Names { first, then: self.names(tags) }).await?;
+            let values = answers.first.into_iter().map(bytes).collect::<Result<_, _>>()?;
+            let generations = answers.then.into_iter().map(generation).collect::<Result<_, _>>()?;
+            Ok(Got { values, generations })
         })
     }
 
@@ -252,9 +247,8 @@ impl Link for RedisLink {
 
     fn generations<'a>(&'a self, tags: &'a [Tag]) -> Reply<'a, Vec<Option<Generation>>> {
         Box::pin(async move {
-            let mut pipeline = pipe();
-            self.get_tags(&mut pipeline, tags);
-            self.ask(&pipeline).await?.into_iter().map(generation).collect()
+            let names = Names { first: Vec::new(), then: self.names(tags) };
+            self.line.read(names).await?.then.into_iter().map(generation).collect()
         })
     }
 
@@ -392,24 +386,22 @@ fn is_wrong_type(answer: &Value) -> bool {
     matches!(answer, Value::ServerError(why) if why.code() == "WRONGTYPE")
 }
 
-fn found(answer: Value) -> Result<Found, FarError> {
+/// A string; what is none reads as nothing.
+fn bytes(answer: Value) -> Result<Option<Vec<u8>>, FarError> {
     if is_wrong_type(&answer) {
-        return Ok(Found::Foreign);
+        return Ok(None);
     }
     Ok(match accepted(answer)? {
-        Value::BulkString(bytes) => Found::Bytes(bytes),
-        Value::SimpleString(text) => Found::Bytes(text.into_bytes()),
-        Value::Okay => Found::Bytes(b"OK".to_vec()),
-        _ => Found::Nothing,
+        Value::BulkString(bytes) => Some(bytes),
+        Value::SimpleString(text) => Some(text.into_bytes()),
+        Value::Okay => Some(b"OK".to_vec()),
+        _ => None,
     })
 }
 
 /// A generation; what is not one counts as none, so that what carries the tag is dead.
 fn generation(answer: Value) -> Result<Option<Generation>, FarError> {
-    match found(answer)? {
-        Found::Bytes(bytes) => Ok(bytes.try_into().ok()),
-        _ => Ok(None),
-    }
+    Ok(bytes(answer)?.and_then(|bytes| bytes.try_into().ok()))
 }
 
 /// Pairs of GET and PTTL.
@@ -436,15 +428,12 @@ fn claim(answer: Value) -> Result<Claim, FarError> {
     let Value::Array(parts) = answer else { return Err(odd()) };
     let mut parts = parts.into_iter();
     match (parts.next(), parts.next(), parts.next()) {
-        (Some(Value::Int(1)), Some(value), _) => match found(value)? {
-            Found::Bytes(bytes) => Ok(Claim::Value(bytes)),
-            _ => Err(odd()),
-        },
+        (Some(Value::Int(1)), Some(value), _) => bytes(value)?.map(Claim::Value).ok_or_else(odd),
         (Some(Value::Int(2)), ..) => Ok(Claim::Granted),
-        (Some(Value::Int(3)), Some(lease), Some(ms)) => match found(lease)? {
-            Found::Bytes(record) => Ok(read_lease(&record, left(&ms))),
-            _ => Err(odd()),
-        },
+        (Some(Value::Int(3)), Some(lease), Some(ms)) => {
+            let record = bytes(lease)?.ok_or_else(odd)?;
+            Ok(read_lease(&record, left(&ms)))
+        }
         _ => Err(odd()),
     }
 }
