@@ -3,7 +3,8 @@
 //! [`Larder`] owns what all caches of a process share: the far side and its two connections, near and
 //! its budget, the flights, the queue of unconfirmed ends. It is cheap to clone and made once.
 //!
-//! Its tasks (a supervisor for each connection, the sender of unconfirmed ends, near's sweep) stop
+//! Its tasks (a supervisor for each connection, the sender of unconfirmed ends, near's sweep, refreshes
+//! in the background) stop
 //! with [`close`](Larder::close), or with the last clone.
 
 use std::any::{Any, TypeId};
@@ -55,6 +56,7 @@ struct Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        self.tiers.refreshes.stop();
         self.tiers.far.close();
     }
 }
@@ -154,6 +156,7 @@ impl Larder {
         }
         let left = unconfirmed();
         self.inner.tasks.lock().abort_all();
+        self.inner.tiers.refreshes.stop();
         self.inner.tiers.far.close();
         near.drop_all();
         left

@@ -58,7 +58,7 @@ pub use cache::{Cache, CacheBuilder, Found, Lease, Leased, Scoped, Stored, UserC
 #[cfg(feature = "test-support")]
 pub use clock::Clock;
 pub use clock::{DAY, HOUR, MINUTE, SECOND};
-pub use entry::{Codec, Entry, Origin};
+pub use entry::{Codec, Entry, Freshness, Origin};
 pub use error::{Error, ErrorKind};
 #[cfg(feature = "test-support")]
 #[doc(hidden)]
@@ -69,5 +69,5 @@ pub use invalidation::Target;
 pub use key::{KeyWriter, Tag, ToKey};
 pub use larder::{Larder, LarderBuilder};
 pub use observe::Stats;
-pub use policy::Lifetime;
-pub use source::{BoxError, Loaded, Loader, Loading};
+pub use policy::{Lifetime, Stale};
+pub use source::{BoxError, Each, Loaded, Loader, Loading};

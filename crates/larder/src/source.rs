@@ -84,6 +84,35 @@ impl<T> Loaded<T> {
     }
 }
 
+/// What the source says of one key of many: a value, or why there is none for now. Made of a `T`, a
+/// [`Loaded<T>`], or a `Result` of either.
+#[derive(Debug)]
+pub struct Each<T>(pub(crate) Result<Loaded<T>, BoxError>);
+
+impl<T> From<T> for Each<T> {
+    fn from(value: T) -> Each<T> {
+        Each(Ok(Loaded::new(value)))
+    }
+}
+
+impl<T> From<Loaded<T>> for Each<T> {
+    fn from(loaded: Loaded<T>) -> Each<T> {
+        Each(Ok(loaded))
+    }
+}
+
+impl<T, E: Into<BoxError>> From<Result<T, E>> for Each<T> {
+    fn from(answer: Result<T, E>) -> Each<T> {
+        Each(answer.map(Loaded::new).map_err(Into::into))
+    }
+}
+
+impl<T, E: Into<BoxError>> From<Result<Loaded<T>, E>> for Each<T> {
+    fn from(answer: Result<Loaded<T>, E>) -> Each<T> {
+        Each(answer.map_err(Into::into))
+    }
+}
+
 impl<T> From<T> for Loaded<T> {
     fn from(value: T) -> Loaded<T> {
         Loaded::new(value)

@@ -13,7 +13,7 @@ use crate::entry::{Codec, Shape, Value};
 use crate::error::{Error, ErrorKind};
 use crate::key::{Tag, ToKey};
 use crate::larder::{Larder, Settings};
-use crate::policy::{Lifetime, Policy};
+use crate::policy::{Lifetime, Policy, Stale};
 
 /// Settles how one cache behaves. Ends with [`per_user`](Self::per_user) or, asked for by name,
 /// [`shared`](Self::shared).
@@ -51,6 +51,7 @@ impl<K: ?Sized, V> CacheBuilder<K, V> {
             codec: Codec::default(),
             policy: Policy {
                 lifetime: Lifetime::fresh_for(Duration::from_secs(60)),
+                stale: Stale::default(),
                 backoff: Duration::from_millis(100),
                 max_load: Duration::from_secs(30),
                 value_bytes_max: 8 << 20,
@@ -73,6 +74,13 @@ impl<K: ?Sized, V> CacheBuilder<K, V> {
     /// How long entries may be used. A minute, "there is none" for a tenth of it, jitter a tenth.
     pub fn lifetime(mut self, lifetime: Lifetime) -> CacheBuilder<K, V> {
         self.policy.lifetime = lifetime;
+        self
+    }
+
+    /// What a stale entry is good for, where the lifetime has a `stale_for`. Served at once and refreshed
+    /// in the background; choose [`Stale::InNeed`] where a caller would rather wait than see an old value.
+    pub fn stale(mut self, stale: Stale) -> CacheBuilder<K, V> {
+        self.policy.stale = stale;
         self
     }
 

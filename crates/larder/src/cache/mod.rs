@@ -17,7 +17,7 @@ use crate::larder::Larder;
 use crate::observe::Stats;
 use crate::policy::Policy;
 use crate::source::{Loaded, Loader};
-use crate::strategy::{Answer, Ask, Call, Tiers};
+use crate::strategy::{Answer, Ask, Call, Hit, Tiers};
 
 mod batch;
 mod builder;
@@ -186,12 +186,17 @@ where
     {
         let name = self.name(key)?;
         let tiers = &self.shared.tiers;
-        if let Some(held) = tiers.near_hit(&name, &self.extra, takes_none) {
-            return Ok((held, Origin::Near));
+        let hit = tiers.near_hit(&name, &self.extra, takes_none);
+        if let Hit::Fresh(answer) = hit {
+            return Ok(answer);
         }
-        let call = self.call_of(key, &name, takes_none)?;
-        let ask: Ask = Box::new(begin);
-        tiers.get_or_load(&call, ask).await
+        let (call, ask) = (self.call_of(key, &name, takes_none)?, Ask::alone(begin));
+        match hit {
+            Hit::Stale(answer) if call.serves_at_once(&answer.0) => {
+                Ok(tiers.serve_stale(&call, answer, ask))
+            }
+            _ => tiers.get_or_load(&call, ask).await,
+        }
     }
 
     /// Ends the entry for `key`, everywhere. Call it after the database commit, always.

@@ -193,6 +193,11 @@ impl Flights {
         now < doors.asked.plus(self.bound) || doors.pulse.as_ref().is_some_and(|p| p.covers(now))
     }
 
+    /// Is there a flight for the key that its callers would board?
+    pub(crate) fn is_boarding(&self, name: &[u8]) -> bool {
+        self.shard(name).lock().get(name).is_some_and(|gate| gate.boarding.is_some())
+    }
+
     fn passenger(
         self: &Arc<Self>,
         key: &Key,

@@ -8,16 +8,18 @@
 //! Giving back runs in a task of its own that nobody waits for; lost with the process, the lease runs
 //! out by itself.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use super::flight::Flights;
 use crate::clock::{Clock, Moment};
 use crate::entry::Token;
-use crate::error::FarError;
+use crate::error::{Error, FarError};
 use crate::far::{Far, Link};
 use crate::key::Key;
 
@@ -27,6 +29,7 @@ pub(crate) struct Leases {
     process: [u8; 8],
     count: AtomicU64,
     pub(crate) time: Duration,
+    failures: Failures,
     flights: Arc<Flights>,
     runtime: Handle,
 }
@@ -40,7 +43,8 @@ impl Leases {
     ) -> Leases {
         let mut process = [0; 8];
         process.copy_from_slice(&clock.nonce()[..8]);
-        Leases { process, count: AtomicU64::new(1), time, flights, runtime }
+        let (count, failures) = (AtomicU64::new(1), Failures::default());
+        Leases { process, count, time, failures, flights, runtime }
     }
 
     /// A token that was never drawn before.
@@ -52,8 +56,14 @@ impl Leases {
         token
     }
 
-    pub(crate) fn is_ours(&self, token: &Token) -> bool {
-        token.starts_with(&self.process)
+    /// Why a load of this process failed, as long as it is remembered.
+    pub(crate) fn failure(&self, token: &Token) -> Option<Error> {
+        self.failures.of(token)
+    }
+
+    /// To be told before the fleet is: callers of this process then get the source's own error.
+    pub(crate) fn failed(&self, lease: &Lease, error: &Error) {
+        self.failures.remember(lease.token, error);
     }
 
     /// To be made before READ is sent.
@@ -69,6 +79,27 @@ impl Leases {
             runtime: self.runtime.clone(),
             to_give_back: true,
         }
+    }
+}
+
+/// What failed here a moment ago: while the source is backed off from, callers of this process still
+/// get its own error. Bounded; the oldest is forgotten.
+#[derive(Default)]
+struct Failures(Mutex<VecDeque<(Token, Error)>>);
+
+const FAILURES_MAX: usize = 256;
+
+impl Failures {
+    fn remember(&self, token: Token, error: &Error) {
+        let mut failures = self.0.lock();
+        if failures.len() == FAILURES_MAX {
+            failures.pop_front();
+        }
+        failures.push_back((token, error.clone()));
+    }
+
+    fn of(&self, token: &Token) -> Option<Error> {
+        self.0.lock().iter().find(|(of, _)| of == token).map(|(_, error)| error.clone())
     }
 }
 
@@ -135,19 +166,27 @@ impl Lease {
         storing.await.unwrap_or(Err(FarError::Slow))
     }
 
-    /// Leaves word that the source failed; without a back-off, gives the lease back. Nobody waits for it.
-    pub(crate) fn fail(mut self, code: &'static str, backoff: Duration) {
-        if backoff.is_zero() {
-            return; // dropped: given back
-        }
+    /// Leaves word that the source failed; without a back-off, gives the lease back. Done also when
+    /// nobody waits for it. Says whether the lease was ours to the last: then nothing has ended the
+    /// entry since it was granted.
+    pub(crate) fn fail(
+        mut self,
+        code: &'static str,
+        backoff: Duration,
+    ) -> impl Future<Output = bool> + Send + 'static {
         self.to_give_back = false;
         let runtime = self.runtime.clone();
-        runtime.spawn(async move {
+        let telling = runtime.spawn(async move {
             let mut lease = self;
-            let told = lease.link.fail(&lease.key, lease.token, code, backoff).await;
+            let told = match backoff.is_zero() {
+                true => lease.link.release(&lease.key, lease.token, lease.time).await,
+                false => lease.link.fail(&lease.key, lease.token, code, backoff).await,
+            };
             lease.to_give_back = told.is_err();
             lease.wake();
+            told.unwrap_or(false)
         });
+        async move { telling.await.unwrap_or(false) }
     }
 
     /// Renews it every third of its time, for as long as it is polled. Ends when it is lost.

@@ -43,6 +43,8 @@ pub(crate) struct Header {
     pub(crate) id: Token,
     /// There is none: the payload means nothing.
     pub(crate) negative: bool,
+    /// Marked in Redis as no longer fresh.
+    pub(crate) soft_expired: bool,
     /// How long Redis was told to keep it.
     pub(crate) hard_ms: u32,
     pub(crate) fresh_ms: u32,
@@ -109,7 +111,9 @@ pub(crate) fn encode(header: &Header, key: &Key, payload: &[u8]) -> Result<Vec<u
     let length = FIXED_BYTES + tags * TAG_BYTES + names + 2 + key.len() + CHECKSUM_BYTES;
     let mut out = Vec::with_capacity(length + payload.len());
 
-    out.extend([MAGIC, VERSION, if header.negative { NEGATIVE } else { 0 }, tag_count]);
+    let negative = if header.negative { NEGATIVE } else { 0 };
+    let soft_expired = if header.soft_expired { SOFT_EXPIRED } else { 0 };
+    out.extend([MAGIC, VERSION, negative | soft_expired, tag_count]);
     out.extend(header.hard_ms.to_le_bytes());
     out.extend(header.id);
     out.push(header.codec);
@@ -158,6 +162,7 @@ pub(crate) fn decode<'a>(
     let [flags, tag_count] = rest.array()?;
     let mut header = Header {
         negative: flags & NEGATIVE != 0,
+        soft_expired: flags & SOFT_EXPIRED != 0,
         hard_ms: u32::from_le_bytes(rest.array()?),
         id: rest.array()?,
         codec: u8::from_le_bytes(rest.array()?),

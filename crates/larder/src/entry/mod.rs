@@ -83,6 +83,11 @@ pub(crate) struct Held {
     pub(crate) received: Moment,
     pub(crate) age: Duration,
     pub(crate) fresh_until: Moment,
+    /// Until when it may be used at all.
+    pub(crate) kept_until: Moment,
+    /// It was marked as no longer fresh: it stands in for a source that fails, and is not served
+    /// otherwise.
+    pub(crate) in_need: bool,
     /// Bytes it is charged for.
     pub(crate) weight: u64,
     /// Of the envelope it came from or went into, if there is one.
@@ -92,6 +97,11 @@ pub(crate) struct Held {
 impl Held {
     pub(crate) fn is_fresh(&self, now: Moment) -> bool {
         now < self.fresh_until
+    }
+
+    /// Fresh or stale.
+    pub(crate) fn is_kept(&self, now: Moment) -> bool {
+        now < self.kept_until
     }
 
     pub(crate) fn carries(&self, tag: &Tag) -> bool {
@@ -125,6 +135,16 @@ impl fmt::Display for Origin {
     }
 }
 
+/// Whether an entry is used as a matter of course, or only in need.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Freshness {
+    /// Within its `fresh_for`, or just loaded.
+    Fresh,
+    /// Past it, and within its `stale_for`: the source is being asked, or has failed.
+    Stale,
+}
+
 /// A value from the cache: reads and serialises as `V`, clones like an `Arc`.
 ///
 /// ```
@@ -139,6 +159,7 @@ impl fmt::Display for Origin {
 pub struct Entry<V> {
     value: Arc<V>,
     origin: Origin,
+    freshness: Freshness,
     age: Duration,
 }
 
@@ -146,7 +167,9 @@ impl<V: Send + Sync + 'static> Entry<V> {
     /// `None` when `held` says that there is none, or is of another type.
     pub(crate) fn of(held: &Held, origin: Origin, now: Moment) -> Option<Entry<V>> {
         let value = held.value.clone()?.downcast().ok()?;
-        Some(Entry { value, origin, age: held.age(now) })
+        let fresh = origin == Origin::Loaded || held.is_fresh(now);
+        let freshness = if fresh { Freshness::Fresh } else { Freshness::Stale };
+        Some(Entry { value, origin, freshness, age: held.age(now) })
     }
 }
 
@@ -154,6 +177,16 @@ impl<V> Entry<V> {
     /// Where it was found.
     pub fn origin(&self) -> Origin {
         self.origin
+    }
+
+    /// Whether it was still fresh when it was handed out.
+    pub fn freshness(&self) -> Freshness {
+        self.freshness
+    }
+
+    /// Past its `fresh_for`, and served all the same: see [`Lifetime::stale_for`](crate::Lifetime).
+    pub fn is_stale(&self) -> bool {
+        self.freshness == Freshness::Stale
     }
 
     /// How long ago it was stored, at the moment it was handed out.
@@ -183,7 +216,8 @@ impl<V> AsRef<V> for Entry<V> {
 
 impl<V> Clone for Entry<V> {
     fn clone(&self) -> Entry<V> {
-        Entry { value: self.value.clone(), origin: self.origin, age: self.age }
+        let Entry { origin, freshness, age, .. } = *self;
+        Entry { value: self.value.clone(), origin, freshness, age }
     }
 }
 
@@ -192,6 +226,7 @@ impl<V: fmt::Debug> fmt::Debug for Entry<V> {
         f.debug_struct("Entry")
             .field("value", &self.value)
             .field("origin", &self.origin)
+            .field("freshness", &self.freshness)
             .field("age", &self.age)
             .finish()
     }

@@ -388,23 +388,25 @@ impl Link for MemoryLink {
         token: Token,
         code: &'a str,
         backoff: Duration,
-    ) -> Reply<'a, ()> {
-        self.tracked(|step| {
-            if step.holds(&key.l(), &token) {
+    ) -> Reply<'a, bool> {
+        ready(self.tracked(|step| {
+            let ours = step.holds(&key.l(), &token);
+            if ours {
                 let record = [b"E", token.as_slice(), code.as_bytes()].concat();
                 step.set(&key.l(), record, backoff);
             }
-        });
-        ready(())
+            ours
+        }))
     }
 
-    fn release<'a>(&'a self, key: &'a Key, token: Token, _within: Duration) -> Reply<'a, ()> {
-        self.tracked(|step| {
-            if step.holds(&key.l(), &token) {
+    fn release<'a>(&'a self, key: &'a Key, token: Token, _within: Duration) -> Reply<'a, bool> {
+        ready(self.tracked(|step| {
+            let ours = step.holds(&key.l(), &token);
+            if ours {
                 step.unlink(&key.l());
             }
-        });
-        ready(())
+            ours
+        }))
     }
 
     fn extend<'a>(&'a self, key: &'a Key, token: Token, lease: Duration) -> Reply<'a, bool> {

@@ -140,18 +140,18 @@ pub(crate) trait Link: Send + Sync {
         keep: Duration,
     ) -> Reply<'a, bool>;
 
-    /// Leaves word that the source failed, if the lease still holds the token.
+    /// Leaves word that the source failed, if the lease still holds the token; false when it does not.
     fn fail<'a>(
         &'a self,
         key: &'a Key,
         token: Token,
         code: &'a str,
         backoff: Duration,
-    ) -> Reply<'a, ()>;
+    ) -> Reply<'a, bool>;
 
-    /// Gives the lease back, if it still holds the token. Nobody waits for it, so it may take as long as
+    /// Gives the lease back, if it still holds the token; false when it does not. Few wait for it, so it may take as long as
     /// the lease itself would: a command that is given up while it waits for its turn is never sent.
-    fn release<'a>(&'a self, key: &'a Key, token: Token, within: Duration) -> Reply<'a, ()>;
+    fn release<'a>(&'a self, key: &'a Key, token: Token, within: Duration) -> Reply<'a, bool>;
 
     /// Renews the lease; false when it is no longer ours.
     fn extend<'a>(&'a self, key: &'a Key, token: Token, lease: Duration) -> Reply<'a, bool>;

@@ -21,6 +21,8 @@ pub(crate) struct Opened<'a> {
 /// What is to be done with an envelope.
 pub(crate) enum Verdict {
     Alive(Held),
+    /// Alive, and due for refresh.
+    Stale(Held),
     /// A tag was ended, or its time is up: the next load must be given leave over this very one.
     Dead,
 }
@@ -60,7 +62,8 @@ impl Opened<'_> {
         server_now_ms: u64,
         now: Moment,
     ) -> Result<Verdict, Error> {
-        let Header { id, negative, hard_ms, fresh_ms, stored_at_ms, tags, .. } = self.header;
+        let Header { id, negative, soft_expired, hard_ms, fresh_ms, stored_at_ms, tags, .. } =
+            self.header;
         let current = |tagged: &Tagged| {
             let at = asked.iter().position(|asked| *asked == tagged.tag);
             at.and_then(|at| generations.get(at)) == Some(&Some(tagged.generation))
@@ -69,20 +72,27 @@ impl Opened<'_> {
         let carried = wanted.iter().all(|tag| tags.iter().any(|carried| carried.tag == *tag));
         let age_ms = server_now_ms.saturating_sub(stored_at_ms);
         let ahead = stored_at_ms > server_now_ms.saturating_add(AHEAD_MAX_MS);
-        let fresh = !ahead && age_ms < u64::from(fresh_ms) && age_ms <= u64::from(hard_ms);
-        if !alive || !carried || !fresh {
+        let within = |ms: u32| age_ms < u64::from(ms);
+        let fresh = !soft_expired && !ahead && within(fresh_ms) && within(hard_ms);
+        // One without a stale time is loaded anew as soon as its age says so, though Redis has it still.
+        let stale = soft_expired || (hard_ms > fresh_ms && within(hard_ms));
+        if !alive || !carried || !(fresh || stale) {
             return Ok(Verdict::Dead);
         }
         let value = if negative { None } else { Some(shape.decoded(self.payload)?) };
         let age = Duration::from_millis(age_ms);
-        Ok(Verdict::Alive(Held {
+        let left = |ms: u32| now.plus(Duration::from_millis(ms.into()).saturating_sub(age));
+        let held = Held {
             value,
             weight: self.payload.len() as u64,
             tags: tags.into(),
             received: now,
             age,
             id: Some(id),
-            fresh_until: now.plus(Duration::from_millis(fresh_ms.into()).saturating_sub(age)),
-        }))
+            fresh_until: if fresh { left(fresh_ms) } else { now },
+            kept_until: left(hard_ms.max(fresh_ms)),
+            in_need: soft_expired,
+        };
+        Ok(if fresh { Verdict::Alive(held) } else { Verdict::Stale(held) })
     }
 }

@@ -19,7 +19,7 @@ use crate::invalidation::{Ends, coherence};
 use crate::key::Namespace;
 use crate::near::Near;
 use crate::observe::{Observe, Observer};
-use crate::strategy::{Failures, Tiers};
+use crate::strategy::{Refreshes, Tiers};
 
 /// How often near gives back the memory of what is past its time.
 const SWEEP: Duration = Duration::from_secs(30);
@@ -214,9 +214,9 @@ impl LarderBuilder {
         let mut tasks = JoinSet::new();
         tasks.spawn(ends.clone().send_again());
         tasks.spawn(sweep(Arc::downgrade(&near), clock.clone()));
-        let failures = Arc::new(Failures::default());
+        let refreshes = Refreshes::new(runtime.clone());
         let (app, bound) = (self.app, self.bound);
-        let tiers = Tiers { near, far, flights, leases, failures, observe, clock, runtime };
+        let tiers = Tiers { near, far, flights, leases, refreshes, observe, clock, runtime };
         let (caches, tasks) = (Mutex::default(), Mutex::new(tasks));
         Ok(Larder { inner: Arc::new(Inner { app, tiers, ends, bound, caches, tasks }) })
     }

@@ -87,7 +87,7 @@ impl Bypass {
         self.waiting.load(Ordering::Acquire)
     }
 
-    pub(super) fn covers(&self, name: &[u8], tags: &[Tagged]) -> bool {
+    pub(crate) fn covers(&self, name: &[u8], tags: &[Tagged]) -> bool {
         if self.len() == 0 {
             return false;
         }

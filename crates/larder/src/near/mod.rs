@@ -33,7 +33,7 @@ pub(crate) use bypass::Bypass;
 pub(crate) use coherence::Epoch;
 pub(crate) use generations::{Generations, Watched};
 
-use absent::Absent;
+use absent::{Absent, Reading};
 use coherence::Stripes;
 
 /// An entry in this process, with what it rests on.
@@ -49,9 +49,11 @@ pub(crate) struct Kept {
 pub(crate) enum Looked {
     /// Serve it.
     Fresh(Arc<Held>),
+    /// Past its fresh time, and kept for need.
+    Stale(Arc<Kept>),
     /// Serve it if its tags, read anew, are still of the same generation.
     Recheck(Arc<Kept>),
-    /// It is past its time: far will have it no longer either.
+    /// It is past all its time: far will have it no longer either.
     Expired,
     /// Not here.
     Nothing,
@@ -78,6 +80,8 @@ pub(crate) struct Near {
     pub(crate) generations: Generations,
     pub(crate) bypass: Bypass,
     pub(crate) absent: Absent,
+    /// Keys that somebody is reading from far.
+    pub(crate) reading: Reading,
 }
 
 impl Near {
@@ -106,6 +110,7 @@ impl Near {
             generations: Generations::new(expected.max(CELLS_LEAST), clock),
             bypass: Bypass::default(),
             absent: Absent::default(),
+            reading: Reading::default(),
         }
     }
 
@@ -115,16 +120,17 @@ impl Near {
         if !kept.pulse.covers(now) || self.bypass.covers(name, &kept.held.tags) {
             return Looked::Nothing;
         }
-        if !kept.held.is_fresh(now) {
+        let fresh = kept.held.is_fresh(now);
+        if !fresh && !kept.held.is_kept(now) {
             return Looked::Expired;
         }
         if !tags.iter().all(|tag| kept.held.carries(tag)) {
             return Looked::Nothing;
         }
-        if kept.watched.iter().all(Watched::is_current) {
-            return Looked::Fresh(kept.held.clone());
+        if !kept.watched.iter().all(Watched::is_current) {
+            return Looked::Recheck(kept);
         }
-        Looked::Recheck(kept)
+        if fresh { Looked::Fresh(kept.held.clone()) } else { Looked::Stale(kept) }
     }
 
     /// The state of the key's stripe: to be read before the value is asked for.
@@ -167,6 +173,6 @@ impl Near {
 
     /// Gives back the memory of what is past its time.
     pub(crate) fn sweep(&self, now: Moment) {
-        self.entries.retain(|_, kept| kept.pulse.is_alive() && kept.held.is_fresh(now));
+        self.entries.retain(|_, kept| kept.pulse.is_alive() && kept.held.is_kept(now));
     }
 }

@@ -27,6 +27,23 @@ pub enum Event<'a> {
         /// Which cache.
         cache: &'a str,
     },
+    /// Served though it is past its fresh time; it is being refreshed.
+    HitStale {
+        /// Which cache.
+        cache: &'a str,
+    },
+    /// The source failed, and a stale entry was served in its place.
+    StoodIn {
+        /// Which cache.
+        cache: &'a str,
+    },
+    /// A load in the background, over a stale entry, has ended.
+    Refresh {
+        /// Which cache.
+        cache: &'a str,
+        /// Whether it gave a value.
+        ok: bool,
+    },
     /// Neither side had it.
     Miss {
         /// Which cache.

@@ -31,6 +31,14 @@ counters! {
     hits_near,
     /// Served from the shared side.
     hits_far,
+    /// Served past their fresh time, while they were refreshed.
+    hits_stale,
+    /// Served past their fresh time, because the source failed.
+    stood_in,
+    /// Loads in the background, over a stale entry.
+    refreshes,
+    /// Of these, those that failed.
+    refreshes_failed,
     /// Neither side had it.
     misses,
     /// Loaders asked.
@@ -73,6 +81,14 @@ impl Counters {
         match event {
             Event::HitNear { .. } => add(&self.hits_near),
             Event::HitFar { .. } => add(&self.hits_far),
+            Event::HitStale { .. } => add(&self.hits_stale),
+            Event::StoodIn { .. } => add(&self.stood_in),
+            Event::Refresh { ok, .. } => {
+                add(&self.refreshes);
+                if !ok {
+                    add(&self.refreshes_failed);
+                }
+            }
             Event::Miss { .. } => add(&self.misses),
             Event::Load { ok, .. } => {
                 add(&self.loads);

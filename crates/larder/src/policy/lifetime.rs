@@ -10,24 +10,46 @@ const MOST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Redis counts in milliseconds.
 const LEAST: Duration = Duration::from_millis(1);
 
-/// How long an entry is fresh, how long "there is none" is, and how far lifetimes are spread.
+/// How long an entry is fresh, how long it is kept once it is stale, how long "there is none" is
+/// remembered, and how far lifetimes are spread.
 ///
 /// ```
-/// use larder::{Lifetime, MINUTE, SECOND};
-/// let lifetime = Lifetime::fresh_for(5 * MINUTE).none_for(5 * SECOND);
+/// use larder::{HOUR, Lifetime, MINUTE, SECOND};
+/// let lifetime = Lifetime::fresh_for(5 * MINUTE).stale_for(HOUR).none_for(5 * SECOND);
 /// # let _ = lifetime;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lifetime {
     fresh: Duration,
+    stale: Duration,
     none: Option<Duration>,
     jitter: f64,
 }
 
+/// How long one entry is used, chance included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Drawn {
+    pub(crate) fresh: Duration,
+    /// Fresh and stale together: how long it is kept at all.
+    pub(crate) whole: Duration,
+}
+
 impl Lifetime {
-    /// An entry is served for this long after it was stored, then loaded anew. From 1 ms to 30 days.
+    /// An entry is fresh for this long after it was stored, then loaded anew. From 1 ms to 30 days.
     pub const fn fresh_for(fresh: Duration) -> Lifetime {
-        Lifetime { fresh, none: None, jitter: 0.1 }
+        Lifetime { fresh, stale: Duration::ZERO, none: None, jitter: 0.1 }
+    }
+
+    /// For how much longer an entry is kept once it is stale. Not at all unless told; at most 30 days
+    /// with `fresh_for`.
+    ///
+    /// A stale entry is served at once while one loader of the fleet refreshes it in the background,
+    /// and it stands in when the source fails: see [`Stale`](crate::Stale). An entry that was ended
+    /// is never served again, and "there is none" is never stale.
+    #[must_use]
+    pub const fn stale_for(mut self, stale: Duration) -> Lifetime {
+        self.stale = stale;
+        self
     }
 
     /// How long "there is none" is remembered; a tenth of `fresh_for` unless told.
@@ -52,6 +74,7 @@ impl Lifetime {
     /// Refuses what cannot be meant.
     pub(crate) fn check(&self) -> Result<(), Error> {
         within("fresh_for", self.fresh)?;
+        within("fresh_for and stale_for together", self.fresh.saturating_add(self.stale))?;
         within("none_for", self.none())?;
         if !(0.0..=0.5).contains(&self.jitter) {
             let text =
@@ -67,13 +90,15 @@ impl Lifetime {
 
     /// The longest an entry stored under it can live.
     pub(crate) fn longest(&self) -> Duration {
-        self.fresh.max(self.none())
+        (self.fresh + self.stale).max(self.none())
     }
 
-    /// How long this one entry is fresh.
-    pub(crate) fn draw(&self, negative: bool, clock: &Clock) -> Duration {
-        let whole = if negative { self.none() } else { self.fresh };
-        whole.mul_f64(1.0 - self.jitter * clock.fraction()).max(LEAST)
+    /// How long this one entry is used. Chance shortens the time it is fresh.
+    pub(crate) fn draw(&self, negative: bool, clock: &Clock) -> Drawn {
+        let (most, stale) =
+            if negative { (self.none(), Duration::ZERO) } else { (self.fresh, self.stale) };
+        let fresh = most.mul_f64(1.0 - self.jitter * clock.fraction()).max(LEAST);
+        Drawn { fresh, whole: fresh + stale }
     }
 }
 
@@ -105,6 +130,8 @@ mod tests {
         assert!(refused(Lifetime::fresh_for(400 * DAY)).contains("30 days"));
         assert!(refused(Lifetime::fresh_for(MINUTE).none_for(Duration::ZERO)).contains("none_for"));
         assert!(refused(Lifetime::fresh_for(MINUTE).jitter(f64::NAN)).contains("jitter"));
+        assert!(refused(Lifetime::fresh_for(DAY).stale_for(30 * DAY)).contains("stale_for"));
+        assert!(refused(Lifetime::fresh_for(DAY).stale_for(Duration::MAX)).contains("stale_for"));
         assert!(Lifetime::fresh_for(30 * DAY).jitter(0.5).check().is_ok());
     }
 
@@ -112,9 +139,19 @@ mod tests {
     fn jitter_shortens_by_at_most_its_part_and_spreads() {
         let clock = Clock::system().unwrap();
         let lifetime = Lifetime::fresh_for(100 * SECOND);
-        let drawn: Vec<_> = (0..1000).map(|_| lifetime.draw(false, &clock)).collect();
+        let drawn: Vec<_> = (0..1000).map(|_| lifetime.draw(false, &clock).fresh).collect();
         assert!(drawn.iter().all(|d| *d > 90 * SECOND - LEAST && *d <= 100 * SECOND));
         assert!(drawn.iter().any(|d| *d < 92 * SECOND) && drawn.iter().any(|d| *d > 98 * SECOND));
-        assert!(lifetime.draw(true, &clock) <= 10 * SECOND);
+        assert!(lifetime.draw(true, &clock).fresh <= 10 * SECOND);
+    }
+
+    #[test]
+    fn the_stale_time_comes_behind_the_fresh_one_and_none_has_none() {
+        let clock = Clock::system().unwrap();
+        let lifetime = Lifetime::fresh_for(MINUTE).stale_for(DAY);
+        let (some, none) = (lifetime.draw(false, &clock), lifetime.draw(true, &clock));
+        assert_eq!(some.whole, some.fresh + DAY);
+        assert_eq!(none.whole, none.fresh);
+        assert_eq!(lifetime.longest(), MINUTE + DAY);
     }
 }

@@ -6,12 +6,27 @@ use crate::error::{Error, ErrorKind};
 
 pub(crate) mod lifetime;
 
+pub(crate) use lifetime::Drawn;
 pub use lifetime::Lifetime;
+
+/// What a stale entry is good for: see [`Lifetime::stale_for`].
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stale {
+    /// It is served at once, and refreshed in the background by one loader of the fleet. Callers never
+    /// wait for the source while there is one; if the source fails, it is served until its end.
+    #[default]
+    AtOnce,
+    /// Callers wait for the source. The stale entry stands in only when the source fails, or failed a
+    /// moment ago.
+    InNeed,
+}
 
 /// How one cache behaves. Two views of one name must agree in all of it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Policy {
     pub(crate) lifetime: Lifetime,
+    pub(crate) stale: Stale,
     /// How long a failed load keeps others from trying; zero: not at all.
     pub(crate) backoff: Duration,
     /// A load that takes longer is stopped.

@@ -1,7 +1,7 @@
 //! The same road for those who load themselves: cache-aside, fenced.
 
 use super::lookup::Seen;
-use super::read_through::Decision;
+use super::read_through::{Decision, Hit, Known, Lead, Looking};
 use super::store::Outcome;
 use super::tags::Tags;
 use super::{Answer, Call, Owned, Tiers};
@@ -30,14 +30,14 @@ pub(crate) struct HandLease {
 impl Tiers {
     /// Near, then far; never the source.
     pub(crate) async fn get(&self, call: &Call) -> Option<Answer> {
-        if let Some(held) = self.near_hit(call.key.v(), &call.tags, call.takes_none) {
-            return Some((held, Origin::Near));
+        if let Hit::Fresh(answer) = self.near_hit(call.key.v(), &call.tags, call.takes_none) {
+            return Some(answer);
         }
         let why = match self.far.link() {
             Err(why) => why,
             Ok(link) => match self.get_far(call, &link).await {
                 Ok(Seen::Alive(held, _)) => return Some((held, Origin::Far)),
-                Ok(Seen::Rejected(_)) => {
+                Ok(Seen::Stale(..) | Seen::Rejected(_)) => {
                     self.observe.tell(Event::Miss { cache: self.observe.cache() });
                     return None;
                 }
@@ -48,46 +48,24 @@ impl Tiers {
         None
     }
 
-    /// Many at once: what is not near is asked for in one round trip.
-    pub(crate) async fn get_many(&self, calls: &[Call]) -> Vec<Option<Answer>> {
-        let mut answers: Vec<Option<Answer>> = Vec::with_capacity(calls.len());
-        let mut missing = Vec::new();
-        for (i, call) in calls.iter().enumerate() {
-            let held = self.near_hit(call.key.v(), &call.tags, call.takes_none);
-            if held.is_none() {
-                missing.push(i);
-            }
-            answers.push(held.map(|held| (held, Origin::Near)));
-        }
-        if missing.is_empty() {
-            return answers;
-        }
-        let asked: Vec<&Call> = missing.iter().map(|at| &calls[*at]).collect();
-        match self.get_many_far(&asked).await {
-            Ok(found) => {
-                for (at, held) in missing.into_iter().zip(found) {
-                    answers[at] = held.map(|held| (held, Origin::Far));
-                }
-            }
-            Err(why) => self.skipped(&why.to_string()),
-        }
-        answers
-    }
-
     /// An entry, or the right to load it; waits while another loads.
     pub(crate) async fn lease(&self, call: Call) -> Result<Leased, Error> {
-        if let Some(held) = self.near_hit(call.key.v(), &call.tags, call.takes_none) {
-            return Ok(Leased::Found((held, Origin::Near)));
+        if let Hit::Fresh(answer) = self.near_hit(call.key.v(), &call.tags, call.takes_none) {
+            return Ok(Leased::Found(answer));
         }
         let watching = self.flights.watch(&call.key);
-        let right = match self.decide(&call, &watching.signal, None).await {
-            Decision::Found(held, origin, _) => return Ok(Leased::Found((held, origin))),
+        let looking = Looking { signal: &watching.signal, flight: None, seat: None, by_hand: true };
+        let right = match self.decide(&call, looking, Known::default()).await {
+            Decision::Found(found) | Decision::Stale(found) => {
+                return Ok(Leased::Found(found.answer));
+            }
             Decision::Failed(error) => return Err(error),
             Decision::Alone(why) => {
                 self.skipped(&why);
                 None
             }
-            Decision::Lead(lease, states, watched) => {
+            Decision::Lead(lead) => {
+                let Lead { lease, states, watched, stale: _ } = *lead;
                 let need = call.need(call.policy.lifetime);
                 let tags = self.ready(&call.tags, need, lease.link(), &states, watched).await;
                 let renewal = lease.renewal(self.clock.clone());

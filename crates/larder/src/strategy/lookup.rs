@@ -76,6 +76,8 @@ fn distinct<'a>(tags: impl IntoIterator<Item = &'a Tag>) -> Vec<Tag> {
 pub(super) enum Seen {
     /// It may be served, and rests on these.
     Alive(Arc<Held>, Vec<Watched>),
+    /// It is alive, and due for refresh.
+    Stale(Arc<Held>, Vec<Watched>),
     /// Nothing there, or nothing that may be served: its id, if it has one.
     Rejected(Option<Token>),
 }
@@ -148,11 +150,8 @@ impl Tiers {
     }
 
     /// Many at once: the values and their calls' tags in one round trip, and in one more the tags that
-    /// loaders learned. Entries in the order of `calls`; none where far has nothing that may be served.
-    pub(super) async fn get_many_far(
-        &self,
-        calls: &[&Call],
-    ) -> Result<Vec<Option<Arc<Held>>>, FarError> {
+    /// loaders learned. What was seen, in the order of `calls`.
+    pub(super) async fn get_many_far(&self, calls: &[&Call]) -> Result<Vec<Seen>, FarError> {
         let link = self.far.link()?;
         let keys: Vec<Key> = calls.iter().map(|call| call.key.clone()).collect();
         let tags = distinct(calls.iter().flat_map(|call| call.tags.iter()));
@@ -179,33 +178,29 @@ impl Tiers {
                 Err(why) => self.skipped(&why.to_string()),
             }
         }
-        let (mut answers, mut unreadable) = (Vec::with_capacity(calls.len()), Vec::new());
+        let (mut seen, mut unreadable) = (Vec::with_capacity(calls.len()), Vec::new());
         for ((call, asked), opened) in calls.iter().zip(&asked).zip(opened) {
             let judged = opened.map(|opened| {
                 let opened = opened?;
                 let read = Read::only(&known, opened.tags());
                 self.judge(call, &link, asked, opened, &read)
             });
-            let held = match judged {
-                Some(Ok(Seen::Alive(held, _))) => Some(held),
-                Some(Ok(Seen::Rejected(_))) | None => None,
+            seen.push(match judged {
+                Some(Ok(seen)) => seen,
+                None => Seen::Rejected(None),
                 Some(Err(why)) => {
                     self.observe.tell(Event::Unreadable { cache: self.observe.cache(), why: &why });
                     unreadable.push(call.key.clone());
-                    None
+                    Seen::Rejected(None)
                 }
-            };
-            if held.is_none() {
-                self.observe.tell(Event::Miss { cache: self.observe.cache() });
-            }
-            answers.push(held);
+            });
         }
         if !unreadable.is_empty() {
             // Nobody waits for it: a load of one of them would remove it first.
             let far = self.far.clone();
             self.runtime.spawn(async move { far.discard(&unreadable).await });
         }
-        Ok(answers)
+        Ok(seen)
     }
 
     pub(super) fn skipped(&self, why: &str) {
@@ -232,18 +227,24 @@ impl Tiers {
         let Read { tags, watched, generations } = read;
         let server_now_ms = link.server_now_ms();
         let verdict = opened.judge(tags, generations, &call.tags, &call.shape, server_now_ms, now);
-        match verdict {
-            Ok(Verdict::Alive(held)) if call.takes(&held) => {
-                let held = Arc::new(held);
-                let kept = self.kept(&held, link, asked.at, tags, watched);
-                let rests_on = kept.watched.to_vec();
-                self.near.keep(&call.key, kept, asked.epoch);
-                self.observe.tell(Event::HitFar { cache: self.observe.cache() });
-                Ok(Seen::Alive(held, rests_on))
-            }
-            Ok(Verdict::Alive(_) | Verdict::Dead) => Ok(Seen::Rejected(Some(id))),
-            Err(why) => Err(why.to_string()),
+        let (held, fresh) = match verdict {
+            Ok(Verdict::Alive(held)) if call.takes(&held) => (Arc::new(held), true),
+            Ok(Verdict::Stale(held)) if call.takes(&held) => (Arc::new(held), false),
+            Ok(_) => return Ok(Seen::Rejected(Some(id))),
+            Err(why) => return Err(why.to_string()),
+        };
+        // Ended here, and far does not know it yet: whoever ended it is not to see it again.
+        if self.near.bypass.covers(call.key.v(), &held.tags) {
+            return Ok(Seen::Rejected(Some(id)));
         }
+        let kept = self.kept(&held, link, asked.at, tags, watched);
+        let rests_on = kept.watched.to_vec();
+        self.near.keep(&call.key, kept, asked.epoch);
+        if !fresh {
+            return Ok(Seen::Stale(held, rests_on));
+        }
+        self.observe.tell(Event::HitFar { cache: self.observe.cache() });
+        Ok(Seen::Alive(held, rests_on))
     }
 
     /// A near entry whose tags may have been ended: the tags alone are read anew.
@@ -258,7 +259,7 @@ impl Tiers {
         let asked = self.asked_of(call, &tags);
         // Looked at once more under the epoch: what is not there now may have changed before it.
         let still = match self.near.get(call.key.v(), &call.tags, self.clock.now()) {
-            Looked::Recheck(now) => Arc::ptr_eq(&now.held, held),
+            Looked::Recheck(now) | Looked::Stale(now) => Arc::ptr_eq(&now.held, held),
             Looked::Fresh(now) => Arc::ptr_eq(&now, held),
             Looked::Expired | Looked::Nothing => false,
         };

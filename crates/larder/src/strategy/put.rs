@@ -44,9 +44,9 @@ impl Tiers {
         let states = link.tag_states(&names).await.map_err(failed)?;
         let tags = self.ready(&names, call.need(lifetime), &link, &states, watched).await;
         let tags = tags.ok_or(FarError::Slow).map_err(failed)?;
-        let fresh = lifetime.draw(loaded.value.is_none(), &self.clock);
+        let drawn = lifetime.draw(loaded.value.is_none(), &self.clock);
         let cost = std::time::Duration::ZERO;
-        let times = Times { fresh, server_now_ms: link.server_now_ms(), cost };
+        let times = Times { drawn, server_now_ms: link.server_now_ms(), cost };
         let id = self.leases.token();
         let (envelope, _) =
             self.envelope(&call, id, &loaded, &tags.tagged, times).map_err(|why| {
@@ -54,7 +54,7 @@ impl Tiers {
                 refused(why, call.policy.value_bytes_max).at(&call.key)
             })?;
         let queued = self.near.bypass.number_of(&call.key);
-        let answer = self.far.put(&call.key, &envelope, fresh).await;
+        let answer = self.far.put(&call.key, &envelope, drawn.whole).await;
         ends.forget(&ended);
         match answer {
             Ok(()) => {

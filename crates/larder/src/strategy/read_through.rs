@@ -1,15 +1,21 @@
 //! The read path, top to bottom.
 //!
-//! Near, without waiting. Then one flight of this process: far, and, when far has nothing, one lease
-//! of the fleet. Whoever holds it asks the source and stores; the others wait until they are told.
-//! Whenever far cannot be asked, the source is: a caller is never worse off than without a cache.
+//! Near, without waiting. Then far, asked by the caller itself: a hit needs no more. Then one flight of
+//! this process, and one lease of the fleet: whoever holds it asks the source and stores; the others
+//! wait until they are told. A stale entry is served on the way, or kept in hand for a source that
+//! fails ([`Stale`](crate::policy::Stale)). Whenever far cannot be asked, the source is: a caller is
+//! never worse off than without a cache.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
+use super::load::Ask;
 use super::lookup::{Rechecked, Seen};
 use super::store::Outcome;
-use super::{Answer, Ask, Call, Tiers};
+use super::together::Seat;
+use super::{Answer, Call, Tiers};
 use crate::coordination::flight::{Flight, Landed, Signal};
 use crate::coordination::lease::Lease;
 use crate::entry::{Held, Origin, Token};
@@ -30,55 +36,176 @@ const SPREAD: Duration = Duration::from_millis(20);
 /// Where far tells of no changes, waiters look again after this.
 const POLL: Duration = Duration::from_millis(30);
 
+/// An entry, where it was found, and the tags it rests on.
+pub(super) struct OnHand {
+    pub(super) answer: Answer,
+    watched: Vec<Watched>,
+}
+
+impl OnHand {
+    pub(super) fn new(held: Arc<Held>, origin: Origin, watched: Vec<Watched>) -> OnHand {
+        OnHand { answer: (held, origin), watched }
+    }
+
+    fn held(&self) -> &Held {
+        &self.answer.0
+    }
+
+    /// Has one of its tags ended since?
+    fn has_ended(&self) -> bool {
+        self.watched.iter().any(Watched::has_ended)
+    }
+
+    // A tag of it may end while it is on its way: then it is for the one who led, and who asked before
+    // that.
+    fn landed(self) -> Landed {
+        let OnHand { answer, watched } = self;
+        landed(Ok(answer), move || watched.iter().any(Watched::has_ended))
+    }
+}
+
+/// What a caller learned before it boarded.
+#[derive(Default)]
+pub(super) struct Known {
+    /// Far was asked: it has nothing that may be served, or only what is named here.
+    pub(super) missed: Option<Option<Token>>,
+    /// Far cannot be asked.
+    pub(super) away: Option<String>,
+}
+
+/// What looking at near, or at far, gave a caller that is in no flight.
+pub(crate) enum Hit {
+    Fresh(Answer),
+    /// To be served, and to be refreshed.
+    Stale(Answer),
+    Nothing,
+}
+
+/// A load that is for this call to make.
+pub(super) struct Lead {
+    pub(super) lease: Lease,
+    pub(super) states: Vec<Option<TagState>>,
+    pub(super) watched: Vec<Watched>,
+    /// Stands in if the load fails.
+    pub(super) stale: Option<OnHand>,
+}
+
 /// What became of looking for an entry.
 pub(super) enum Decision {
-    /// It was found, and rests on these.
-    Found(Arc<Held>, Origin, Vec<Watched>),
-    /// It is for this call to load.
-    Lead(Lease, Vec<Option<TagState>>, Vec<Watched>),
+    /// It was found.
+    Found(OnHand),
+    /// A stale one was found, and whoever asked for it at once is to refresh it.
+    Stale(OnHand),
+    Lead(Box<Lead>),
     /// Far cannot help: load, and keep it nowhere.
     Alone(String),
     /// The source failed a moment ago.
     Failed(Error),
 }
 
+/// Who looks.
+#[derive(Clone, Copy)]
+pub(super) struct Looking<'a> {
+    pub(super) signal: &'a Arc<Signal>,
+    pub(super) flight: Option<&'a Arc<Flight>>,
+    /// A place at a load of many keys, to be told when this one waits for another process.
+    pub(super) seat: Option<&'a Seat>,
+    /// Wants the lease even where a stale entry would do, and takes that if another has it.
+    pub(super) by_hand: bool,
+}
+
 impl Tiers {
     /// Near alone: no waiting, no network.
-    pub(crate) fn near_hit(
-        &self,
-        name: &[u8],
-        wanted: &[Tag],
-        takes_none: bool,
-    ) -> Option<Arc<Held>> {
+    pub(crate) fn near_hit(&self, name: &[u8], wanted: &[Tag], takes_none: bool) -> Hit {
         match self.near.get(name, wanted, self.clock.now()) {
             Looked::Fresh(held) if takes_none || held.value.is_some() => {
                 self.observe.tell(Event::HitNear { cache: self.observe.cache() });
-                Some(held)
+                Hit::Fresh((held, Origin::Near))
             }
-            _ => None,
+            Looked::Stale(kept) if takes_none || kept.held.value.is_some() => {
+                Hit::Stale((kept.held.clone(), Origin::Near))
+            }
+            _ => Hit::Nothing,
         }
     }
 
     /// Near, far, or the source: for all who miss the same key at once, one load.
     pub(crate) async fn get_or_load(&self, call: &Call, ask: Ask) -> Result<Answer, Error> {
-        let mut ask = Some(ask);
+        let (hit, known) = self.hit_far(call).await;
+        match hit {
+            Hit::Fresh(answer) => Ok(answer),
+            Hit::Stale(answer) => Ok(self.serve_stale(call, answer, ask)),
+            Hit::Nothing => self.load_together(call, ask, known).await,
+        }
+    }
+
+    /// What is stale, at once; and a load behind the caller's back.
+    pub(crate) fn serve_stale(&self, call: &Call, answer: Answer, ask: Ask) -> Answer {
+        self.observe.tell(Event::HitStale { cache: self.observe.cache() });
+        self.refresh(call, ask, answer.0.id);
+        answer
+    }
+
+    /// Far alone, asked by the caller itself: a flight costs more than a hit. Not when it is likely to
+    /// miss, and not when others ask for the same: then a flight is what saves work.
+    async fn hit_far(&self, call: &Call) -> (Hit, Known) {
+        let (name, nothing) = (call.key.v(), |known| (Hit::Nothing, known));
+        let likely = matches!(self.near.get(name, &call.tags, self.clock.now()), Looked::Nothing);
+        if !likely || self.flights.is_boarding(name) || self.near.absent.is_marked(name) {
+            return nothing(Known::default());
+        }
+        let Some(_reading) = self.near.reading.begin(name) else {
+            return nothing(Known::default());
+        };
+        // A flight finds that out, and says it.
+        let Ok(link) = self.far.link() else { return nothing(Known::default()) };
+        match self.get_far(call, &link).await {
+            Ok(Seen::Alive(held, _)) => (Hit::Fresh((held, Origin::Far)), Known::default()),
+            Ok(Seen::Stale(held, _)) if call.serves_at_once(&held) => {
+                (Hit::Stale((held, Origin::Far)), Known::default())
+            }
+            // Near has it now, for the flight to find.
+            Ok(Seen::Stale(..)) => nothing(Known::default()),
+            Ok(Seen::Rejected(id)) => nothing(Known { missed: Some(id), away: None }),
+            Err(why) => nothing(Known { missed: None, away: Some(why.to_string()) }),
+        }
+    }
+
+    /// A flight of this process: opened, or boarded.
+    pub(super) async fn load_together(
+        &self,
+        call: &Call,
+        ask: Ask,
+        known: Known,
+    ) -> Result<Answer, Error> {
+        let mut first = Some((ask, known));
         for round in 0.. {
-            if round > 0
-                && let Some(held) = self.near_hit(call.key.v(), &call.tags, call.takes_none)
-            {
-                return Ok((held, Origin::Near));
+            match self.near_hit(call.key.v(), &call.tags, call.takes_none) {
+                Hit::Fresh(answer) => return Ok(answer),
+                Hit::Stale(answer) if call.serves_at_once(&answer.0) => {
+                    return Ok(match first.take() {
+                        Some((ask, _)) => self.serve_stale(call, answer, ask),
+                        None => answer,
+                    });
+                }
+                _ => {}
             }
             let alone = round >= ROUNDS;
             let passenger = self.flights.board(&call.key, &call.tags, alone, |flight| {
-                let (tiers, call, ask) = (self.clone(), call.clone(), ask.take());
+                let (tiers, call, first) = (self.clone(), call.clone(), first.take());
                 async move {
-                    match ask {
-                        Some(ask) if alone => tiers.fly_alone(&call, ask, &flight, OVERTAKEN).await,
-                        Some(ask) => tiers.fly(&call, ask, &flight).await,
+                    match first {
+                        Some((ask, _)) if alone => {
+                            tiers.fly_alone(&call, ask, &flight, OVERTAKEN).await
+                        }
+                        Some((ask, known)) => tiers.fly(&call, ask, known, &flight).await,
                         None => alone_without_loader(),
                     }
                 }
             });
+            if let Some((Ask::Together(seat), _)) = &first {
+                seat.leaves(); // another's flight
+            }
             let landing = passenger.lands().await;
             if !passenger.may_take(&landing) {
                 continue;
@@ -92,16 +219,24 @@ impl Tiers {
         Err(Error::new(ErrorKind::Overloaded, "too many rounds").at(&call.key))
     }
 
-    async fn fly(&self, call: &Call, ask: Ask, flight: &Arc<Flight>) -> Landed {
-        match self.decide(call, &flight.signal, Some(flight)).await {
-            // A tag of it may end while it is on its way: then it is for the one who led, and who asked
-            // before that.
-            Decision::Found(held, origin, watched) => {
-                landed(Ok((held, origin)), move || watched.iter().any(Watched::has_ended))
+    async fn fly(&self, call: &Call, ask: Ask, known: Known, flight: &Arc<Flight>) -> Landed {
+        let seat = ask.seat();
+        let looking = Looking {
+            signal: &flight.signal,
+            flight: Some(flight),
+            seat: seat.as_deref(),
+            by_hand: false,
+        };
+        match self.decide(call, looking, known).await {
+            Decision::Found(found) => found.landed(),
+            Decision::Stale(found) => {
+                self.serve_stale(call, found.answer.clone(), ask);
+                found.landed()
             }
             Decision::Failed(error) => landed(Err(error), || false),
-            Decision::Lead(lease, states, watched) => {
-                self.lead(call, lease, &states, watched, ask, flight).await
+            Decision::Lead(lead) => {
+                let lost = || self.flights.close_doors(&call.key, flight);
+                self.lead(call, *lead, ask, lost).await
             }
             Decision::Alone(why) => self.fly_alone(call, ask, flight, &why).await,
         }
@@ -124,26 +259,19 @@ impl Tiers {
     }
 
     /// Looks near and far, waits for another's load, until there is an entry or a lease.
-    pub(super) async fn decide(
-        &self,
-        call: &Call,
-        signal: &Arc<Signal>,
-        flight: Option<&Arc<Flight>>,
-    ) -> Decision {
-        let (mut seen, mut try_hit) = (None, true);
+    pub(super) async fn decide(&self, call: &Call, looking: Looking<'_>, known: Known) -> Decision {
         let name = call.key.v();
-        let mut recheck = None;
-        match self.near.get(name, &call.tags, self.clock.now()) {
-            Looked::Recheck(kept) => recheck = Some(kept),
-            Looked::Expired => try_hit = false,
-            _ => try_hit = !self.near.absent.take(name),
-        }
+        let (mut seen, mut try_hit) = (known.missed.flatten(), known.missed.is_none());
+        let mut look_near = try_hit;
         let patience = self.clock.now().plus(call.policy.max_load + self.leases.time);
         let mut tries = 0;
         loop {
             tries += 1;
             // Before any way out: a flight that goes on alone has asked, and a change closes its doors.
-            let mut changes = signal.listen();
+            let mut changes = looking.signal.listen();
+            if let Some(why) = &known.away {
+                return Decision::Alone(why.clone());
+            }
             let link = match self.far.link() {
                 Ok(link) => link,
                 Err(why) => return Decision::Alone(why.to_string()),
@@ -151,28 +279,52 @@ impl Tiers {
             if tries > TRIES || self.clock.now() > patience {
                 return Decision::Alone("far gives no usable answer".to_owned());
             }
-            if let Some(flight) = flight {
+            if let Some(flight) = looking.flight {
                 flight.asks(self.clock.now(), Some(link.pulse()));
             }
-            if let Some(kept) = recheck.take() {
-                match self.recheck(call, &link, &kept).await {
-                    Ok(Rechecked::Stands(held, on)) if call.takes(&held) => {
-                        self.observe.tell(Event::HitNear { cache: self.observe.cache() });
-                        return Decision::Found(held, Origin::Near, on);
+            let mut stale: Option<OnHand> = None;
+            if std::mem::take(&mut look_near) {
+                match self.near.get(name, &call.tags, self.clock.now()) {
+                    Looked::Recheck(kept) => match self.recheck(call, &link, &kept).await {
+                        Ok(Rechecked::Stands(held, on)) if call.takes(&held) => {
+                            let fresh = held.is_fresh(self.clock.now());
+                            let found = OnHand::new(held, Origin::Near, on);
+                            if fresh {
+                                self.observe.tell(Event::HitNear { cache: self.observe.cache() });
+                                return Decision::Found(found);
+                            }
+                            stale = Some(found);
+                        }
+                        Ok(Rechecked::Ended(id)) => (seen, try_hit) = (id, id.is_none()),
+                        Ok(Rechecked::Stands(..) | Rechecked::Gone) => {}
+                        Err(why) => return Decision::Alone(why.to_string()),
+                    },
+                    Looked::Stale(kept) if call.takes(&kept.held) => {
+                        let on = kept.watched.to_vec();
+                        stale = Some(OnHand::new(kept.held.clone(), Origin::Near, on));
                     }
-                    Ok(Rechecked::Ended(id)) => (seen, try_hit) = (id, id.is_none()),
-                    Ok(Rechecked::Stands(..) | Rechecked::Gone) => {}
-                    Err(why) => return Decision::Alone(why.to_string()),
+                    Looked::Expired => try_hit = false,
+                    _ => try_hit = !self.near.absent.take(name),
                 }
             }
-            if try_hit {
+            if try_hit && stale.is_none() {
                 match self.get_far(call, &link).await {
-                    Ok(Seen::Alive(held, on)) => return Decision::Found(held, Origin::Far, on),
+                    Ok(Seen::Alive(held, on)) => {
+                        return Decision::Found(OnHand::new(held, Origin::Far, on));
+                    }
+                    Ok(Seen::Stale(held, on)) => stale = Some(OnHand::new(held, Origin::Far, on)),
                     Ok(Seen::Rejected(id)) => seen = id,
                     Err(why) => return Decision::Alone(why.to_string()),
                 }
             }
             try_hit = false;
+            if let Some(found) = stale.take() {
+                if call.serves_at_once(found.held()) && !looking.by_hand {
+                    return Decision::Stale(found);
+                }
+                seen = found.held().id;
+                stale = Some(found);
+            }
             let asked = self.asked(call);
             let lease = self.leases.ask(&call.key, link.clone(), asked.at);
             let read = link.read(&call.key, lease.token(), lease.time(), seen, &call.tags).await;
@@ -183,27 +335,38 @@ impl Tiers {
             };
             let generations: Vec<_> = read.tags.iter().map(|t| t.map(|t| t.generation)).collect();
             self.learn(&asked.watched, &generations);
+            // Had it been ended since we saw it, we would have been told before READ was answered.
+            let stale = stale.filter(|found| !is_changed(&changes) && !found.has_ended());
             match read.claim {
                 Claim::Granted => {
                     let lease = lease.granted(self.far.clone());
                     self.observe.tell(Event::Miss { cache: self.observe.cache() });
-                    return Decision::Lead(lease, read.tags, asked.watched);
+                    let (states, watched) = (read.tags, asked.watched);
+                    return Decision::Lead(Box::new(Lead { lease, states, watched, stale }));
                 }
                 Claim::Value(bytes) => {
                     lease.not_granted();
                     match self.take(call, &link, asked, &bytes, &generations).await {
                         Ok(Seen::Alive(held, on)) => {
-                            return Decision::Found(held, Origin::Far, on);
+                            return Decision::Found(OnHand::new(held, Origin::Far, on));
                         }
+                        // Near has it now, if nothing came between.
+                        Ok(Seen::Stale(held, _)) => (seen, look_near) = (held.id, true),
                         Ok(Seen::Rejected(id)) => seen = id,
                         Err(why) => return Decision::Alone(why.to_string()),
                     }
                 }
                 Claim::Held(left) => {
                     lease.not_granted();
+                    if let Some(found) = stale.filter(|found| call.serves_at_once(found.held())) {
+                        return Decision::Found(found);
+                    }
                     tries = 0;
                     self.observe.tell(Event::Wait { cache: self.observe.cache() });
-                    signal.waits();
+                    looking.signal.waits();
+                    if let Some(seat) = looking.seat {
+                        seat.leaves();
+                    }
                     let told = link.tells_changes();
                     let most = left.min(if told { call.policy.max_load } else { POLL });
                     let most = most + self.clock.up_to(SPREAD);
@@ -215,6 +378,10 @@ impl Tiers {
                 }
                 Claim::Failed(token, code) => {
                     lease.not_granted();
+                    if let Some(found) = stale {
+                        self.observe.tell(Event::StoodIn { cache: self.observe.cache() });
+                        return Decision::Found(found);
+                    }
                     return Decision::Failed(self.failure(call, &token, &code));
                 }
                 Claim::Foreign => {
@@ -226,36 +393,39 @@ impl Tiers {
     }
 
     fn failure(&self, call: &Call, token: &Token, code: &[u8]) -> Error {
-        if self.leases.is_ours(token)
-            && let Some(error) = self.failures.of(token)
-        {
-            return error;
-        }
-        let text = "the source failed a moment ago, in another process or an earlier load";
-        Error::new(ErrorKind::from_code(code), text).at(&call.key)
+        self.leases.failure(token).unwrap_or_else(|| {
+            let text = "the source failed a moment ago, in another process or an earlier load";
+            Error::new(ErrorKind::from_code(code), text).at(&call.key)
+        })
     }
 
     /// Holds the lease: asks the source, stores, keeps.
-    async fn lead(
+    pub(super) async fn lead(
         &self,
         call: &Call,
-        lease: Lease,
-        states: &[Option<TagState>],
-        watched: Vec<Watched>,
+        Lead { lease, states, watched, stale }: Lead,
         ask: Ask,
-        flight: &Arc<Flight>,
+        lost: impl FnOnce(),
     ) -> Landed {
         let need = call.need(call.policy.lifetime);
-        let tags = self.ready(&call.tags, need, lease.link(), states, watched).await;
+        let tags = self.ready(&call.tags, need, lease.link(), &states, watched).await;
         let (before, near) = (self.before(&call.tags), self.near.clone());
         let began = self.clock.now();
         let renewal = lease.renewal(self.clock.clone());
-        let lost = || self.flights.close_doors(&call.key, flight);
         let loaded = match self.load(call, ask, renewal, lost).await {
             Ok(loaded) => loaded,
             Err(error) => {
-                self.failures.remember(lease.token(), &error);
-                lease.fail(error.kind().code(), call.policy.backoff);
+                self.leases.failed(&lease, &error);
+                let told = lease.fail(error.kind().code(), call.policy.backoff);
+                // The lease was ours to the last, so nobody has ended the entry; and every end of a
+                // tag of it has been told before the answer was.
+                if let Some(found) = stale
+                    && told.await
+                    && !found.has_ended()
+                {
+                    self.observe.tell(Event::StoodIn { cache: self.observe.cache() });
+                    return found.landed();
+                }
                 return landed(Err(error), || false);
             }
         };
@@ -281,6 +451,10 @@ fn landed(
     is_overtaken: impl FnOnce() -> bool + Send + 'static,
 ) -> Landed {
     Landed { answer, is_overtaken: Box::new(is_overtaken), unwatched_since: None }
+}
+
+fn is_changed(changes: &watch::Receiver<u64>) -> bool {
+    changes.has_changed().unwrap_or(true)
 }
 
 fn alone_without_loader() -> Landed {

@@ -14,6 +14,7 @@ use crate::entry::envelope::{self, Header};
 use crate::entry::{Encoded, Held, Tagged, Token, Value};
 use crate::key::Tag;
 use crate::observe::{Event, NotStored};
+use crate::policy::Drawn;
 use crate::source::Loaded;
 
 /// What became of a store that was sent.
@@ -29,12 +30,12 @@ struct Ready {
     tags: Tags,
     envelope: Vec<u8>,
     weight: u64,
-    fresh: Duration,
+    drawn: Drawn,
 }
 
 #[derive(Clone, Copy)]
 pub(super) struct Times {
-    pub(super) fresh: Duration,
+    pub(super) drawn: Drawn,
     pub(super) server_now_ms: u64,
     pub(super) cost: Duration,
 }
@@ -50,14 +51,14 @@ impl Tiers {
         began: Moment,
     ) -> Result<Outcome, NotStored> {
         // Not ready: the lease goes, and is given back.
-        let Ready { tags, envelope, weight, fresh } =
+        let Ready { tags, envelope, weight, drawn } =
             self.ready_to_store(call, &lease, tags, loaded, began).await?;
         let (value, tagged) = (loaded.value.clone(), tags.tagged.clone());
-        let held = Arc::new(self.held(value, tagged, fresh, weight, Some(lease.token())));
+        let held = Arc::new(self.held(value, tagged, drawn, weight, Some(lease.token())));
         let names: Vec<Tag> = tags.tagged.iter().map(|tagged| tagged.tag.clone()).collect();
         let kept = self.kept(&held, lease.link(), lease.asked(), &names, &tags.watched);
         let epoch = self.near.epoch(call.key.v());
-        match lease.store(envelope, fresh).await {
+        match lease.store(envelope, drawn.whole).await {
             Ok(true) => {
                 self.near.keep_own(&call.key, kept, epoch);
                 Ok(Outcome::Stored(held, tags))
@@ -87,27 +88,28 @@ impl Tiers {
         let need = call.need(lifetime);
         self.prolong(&mut tags, need, lease.link()).await.ok_or(NotStored::Far)?;
         self.add_learned(call, lease.link(), &loaded.tags, began, need, &mut tags).await?;
-        let fresh = lifetime.draw(loaded.value.is_none(), &self.clock);
+        let drawn = lifetime.draw(loaded.value.is_none(), &self.clock);
         let times = Times {
-            fresh,
+            drawn,
             server_now_ms: lease.link().server_now_ms(),
             cost: self.clock.now().since(began),
         };
         let (envelope, weight) = self.envelope(call, lease.token(), loaded, &tags.tagged, times)?;
-        Ok(Ready { tags, envelope, weight, fresh })
-    }
-    /// A value that is handed out and kept nowhere.
-    pub(super) fn passing(&self, call: &Call, loaded: Loaded<Option<Value>>) -> Held {
-        let fresh = call.policy.lifetime.draw(loaded.value.is_none(), &self.clock);
-        self.held(loaded.value, Vec::new(), fresh, 0, None)
+        Ok(Ready { tags, envelope, weight, drawn })
     }
 
-    /// A value that was just loaded, as an entry that is fresh for `fresh`.
+    /// A value that is handed out and kept nowhere.
+    pub(super) fn passing(&self, call: &Call, loaded: Loaded<Option<Value>>) -> Held {
+        let drawn = call.policy.lifetime.draw(loaded.value.is_none(), &self.clock);
+        self.held(loaded.value, Vec::new(), drawn, 0, None)
+    }
+
+    /// A value that was just loaded, as an entry.
     fn held(
         &self,
         value: Option<Value>,
         tagged: Vec<Tagged>,
-        fresh: Duration,
+        drawn: Drawn,
         weight: u64,
         id: Option<Token>,
     ) -> Held {
@@ -117,7 +119,9 @@ impl Tiers {
             tags: tagged.into(),
             received: now,
             age: Duration::ZERO,
-            fresh_until: now.plus(fresh),
+            fresh_until: now.plus(drawn.fresh),
+            kept_until: now.plus(drawn.whole),
+            in_need: false,
             weight,
             id,
         }
@@ -143,12 +147,13 @@ impl Tiers {
                 }
             },
         };
-        let fresh_ms = u32::try_from(times.fresh.as_millis()).unwrap_or(u32::MAX).max(1);
+        let ms = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX).max(1);
         let header = Header {
             id,
             negative: loaded.value.is_none(),
-            hard_ms: fresh_ms,
-            fresh_ms,
+            soft_expired: false,
+            hard_ms: ms(times.drawn.whole),
+            fresh_ms: ms(times.drawn.fresh),
             stored_at_ms: times.server_now_ms,
             load_cost_us: u32::try_from(times.cost.as_micros()).unwrap_or(u32::MAX),
             codec: call.shape.codec,
@@ -163,6 +168,7 @@ impl Tiers {
             }
         }
     }
+
     pub(super) fn not_stored(&self, why: NotStored) {
         self.observe.tell(Event::NotStored { cache: self.observe.cache(), why });
     }

@@ -56,6 +56,11 @@ impl Source {
         self.gate.add_permits(Semaphore::MAX_PERMITS >> 1);
     }
 
+    /// How many loads are held now.
+    pub fn waiting(&self) -> usize {
+        *self.waiting.borrow()
+    }
+
     /// Waits until as many loads have read the truth and are held.
     pub async fn held(&self, loads: usize) {
         let mut waiting = self.waiting.subscribe();

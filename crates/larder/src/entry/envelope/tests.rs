@@ -26,6 +26,7 @@ fn plain() -> Header {
     Header {
         id: std::array::from_fn(|at| 0xa0 + at as u8),
         negative: false,
+        soft_expired: false,
         hard_ms: 66_000,
         fresh_ms: 60_000,
         stored_at_ms: 1_767_225_600_000,
@@ -62,6 +63,7 @@ prop_compose! {
     fn any_header()(
         id: Token,
         negative: bool,
+        soft_expired: bool,
         times: (u32, u32, u64, u32),
         codec: u8,
         schema: u32,
@@ -70,7 +72,8 @@ prop_compose! {
         let (hard_ms, fresh_ms, stored_at_ms, load_cost_us) = times;
         let tagged = |(name, generation)| Tagged { tag: Tag::new(name), generation };
         let tags = tags.into_iter().map(tagged).collect();
-        Header { id, negative, hard_ms, fresh_ms, stored_at_ms, load_cost_us, codec, schema, tags }
+        let lifetime = Header { hard_ms, fresh_ms, stored_at_ms, load_cost_us, ..plain() };
+        Header { id, negative, soft_expired, codec, schema, tags, ..lifetime }
     }
 }
 
@@ -144,7 +147,8 @@ fn no_changed_byte_goes_unnoticed() {
             let mut bytes = whole.clone();
             bytes[at] ^= change;
             if at == FLAGS_AT && change == SOFT_EXPIRED {
-                assert_eq!(read(&bytes), Ok((tagged(), &b"payload"[..])));
+                let marked = Header { soft_expired: true, ..tagged() };
+                assert_eq!(read(&bytes), Ok((marked, &b"payload"[..])));
             } else {
                 assert!(read(&bytes).is_err(), "byte {at} changed by {change:#04x}");
             }

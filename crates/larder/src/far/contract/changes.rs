@@ -52,7 +52,7 @@ pub(super) async fn what_runs_out_is_told(scene: &Scene) {
     // A slow test may come when they are over: what was missing does not run out.
     let got = scene.one.link().get(&keys, &tags).await.unwrap();
     let gone = || async {
-        scene.other.value(&keys[0]).await == None
+        scene.other.value(&keys[0]).await.is_none()
             && scene.other.generation(&tags[0]).await.is_none()
     };
     scene.until("the end of a value and a tag", gone).await;
@@ -108,7 +108,7 @@ pub(super) async fn who_waits_for_a_lease_is_told_when_it_runs_out(scene: &Scene
         return; // over before we could wait
     }
     scene.one.told().await;
-    let gone = || async { scene.other.lease(&key).await == None };
+    let gone = || async { scene.other.lease(&key).await.is_none() };
     scene.until("the end of a lease", gone).await;
     assert!(scene.one.is_told(&[&key.l()]).await, "over");
 }

@@ -39,11 +39,11 @@ pub(super) async fn over_its_budget_it_forgets_the_oldest_and_says_so(_: &Scene)
         scene.other.put(key, &[0; 1000]).await;
     }
     let there = scene.one.link().get(&keys, &[]).await.unwrap().values;
-    let kept = there.iter().filter(|found| **found != None).count();
+    let kept = there.iter().filter(|found| found.is_some()).count();
     assert!((50..100).contains(&kept), "{kept} of 1 KB each in 100 KB");
     let (forgotten, kept) = there.split_at(200 - kept);
-    assert!(forgotten.iter().all(|found| *found == None));
-    assert!(kept.iter().all(|found| *found != None));
+    assert!(forgotten.iter().all(|found| found.is_none()));
+    assert!(kept.iter().all(|found| found.is_some()));
     let told = scene.one.told().await;
     let last = |key: &crate::key::Key| {
         let name = Told::Name(key.v().to_vec());

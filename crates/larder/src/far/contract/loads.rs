@@ -28,7 +28,7 @@ pub(super) async fn a_value_stored_is_gone_after_its_time(scene: &Scene) {
         let token = scene.one.granted(key, LONG).await;
         assert!(scene.one.link().store(key, token, b"v", keep).await.unwrap());
     }
-    let gone = || async { scene.other.value(&short).await == None };
+    let gone = || async { scene.other.value(&short).await.is_none() };
     scene.until("the end of a value", gone).await;
     assert_eq!(scene.other.value(&long).await, bytes(b"v"));
 }
@@ -63,7 +63,7 @@ pub(super) async fn store_is_refused_after_a_put(scene: &Scene) {
 pub(super) async fn store_is_refused_when_the_lease_ran_out(scene: &Scene) {
     let key = scene.key("k");
     let token = scene.one.granted(&key, SHORT).await;
-    let over = || async { scene.other.lease(&key).await == None };
+    let over = || async { scene.other.lease(&key).await.is_none() };
     scene.until("the end of a lease", over).await;
     has_lost(scene, &key, token).await;
     assert_eq!(scene.one.value(&key).await, None);

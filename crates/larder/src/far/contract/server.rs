@@ -343,7 +343,7 @@ pub(super) async fn a_full_server_refuses_a_lease_and_leaves_nothing(
     let over = link.read(&foreign, scene.draw(), LONG, None, &[]).await;
     // Room was made by removing what stood there: refused whole, or granted, never in between.
     let lease = scene.one.lease(&foreign).await;
-    assert_eq!(is_refused(&over), lease == None, "{over:?} {lease:?}");
+    assert_eq!(is_refused(&over), lease.is_none(), "{over:?} {lease:?}");
     assert_eq!(console.type_of(foreign.v()), "none");
 }
 
@@ -362,7 +362,7 @@ pub(super) async fn a_full_server_refuses_a_store_whose_lease_can_be_released(
     assert!(scene.one.lease(&key).await == bytes(&[b"T", token.as_slice()].concat()));
     link.release(&key, token, LONG).await.unwrap();
     assert_eq!(scene.one.lease(&key).await, None);
-    let over = || async { scene.one.lease(&short).await == None };
+    let over = || async { scene.one.lease(&short).await.is_none() };
     scene.until("the end of a lease", over).await;
     let late = link.store(&short, brief, b"v", LONG).await;
     assert_eq!(late, Ok(false), "what is lost is not refused");

@@ -115,7 +115,7 @@ pub(super) async fn a_value_put_is_gone_after_its_time(scene: &Scene) {
     let (short, long) = (scene.key("short"), scene.key("long"));
     scene.one.far.put(&short, b"v", SHORT).await.unwrap();
     scene.one.far.put(&long, b"v", LONG).await.unwrap();
-    let gone = || async { scene.other.value(&short).await == None };
+    let gone = || async { scene.other.value(&short).await.is_none() };
     scene.until("the end of a value", gone).await;
     assert_eq!(scene.other.value(&long).await, bytes(b"v"));
 }
@@ -131,9 +131,9 @@ pub(super) async fn a_time_of_nothing_is_short_and_no_error(scene: &Scene) {
         scene.one.link().fail(&failed, token, "code", time).await.unwrap();
         scene.one.link().create(&[(tag.clone(), scene.draw())], time).await.unwrap();
         let gone = || async {
-            scene.other.value(&put).await == None
-                && scene.other.value(&stored).await == None
-                && scene.other.lease(&failed).await == None
+            scene.other.value(&put).await.is_none()
+                && scene.other.value(&stored).await.is_none()
+                && scene.other.lease(&failed).await.is_none()
                 && scene.other.generation(&tag).await.is_none()
         };
         scene.until("the end of what was hardly kept", gone).await;

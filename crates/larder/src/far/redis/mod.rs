@@ -172,8 +172,7 @@ impl RedisLink {
     }
 
     async fn script(&self, call: Cmd) -> Result<bool, FarError> {
-        let answer = one(self.ask(&alone(call)).await?)?;
-        Ok(matches!(answer, Value::Int(1)))
+        Ok(was_done(&one(self.ask(&alone(call)).await?)?))
     }
 
     fn names(&self, tags: &[Tag]) -> Vec<Vec<u8>> {
@@ -322,19 +321,19 @@ impl Link for RedisLink {
         token: Token,
         code: &'a str,
         backoff: Duration,
-    ) -> Reply<'a, ()> {
+    ) -> Reply<'a, bool> {
         Box::pin(async move {
             let mut call = FAIL.call(&[&key.l()]);
             call.arg(&token[..]).arg(code).arg(ms(backoff));
-            self.script(call).await.map(drop)
+            self.script(call).await
         })
     }
 
-    fn release<'a>(&'a self, key: &'a Key, token: Token, within: Duration) -> Reply<'a, ()> {
+    fn release<'a>(&'a self, key: &'a Key, token: Token, within: Duration) -> Reply<'a, bool> {
         Box::pin(async move {
             let mut call = RELEASE.call(&[&key.l()]);
             call.arg(&token[..]);
-            one(self.line.ask(&alone(call), within).await?).map(drop)
+            Ok(was_done(&one(self.line.ask(&alone(call), within).await?)?))
         })
     }
 
@@ -367,6 +366,11 @@ fn alone(call: Cmd) -> Pipeline {
     let mut pipeline = pipe();
     pipeline.add_command(call);
     pipeline
+}
+
+/// What our scripts answer when they did what they are for.
+fn was_done(answer: &Value) -> bool {
+    matches!(answer, Value::Int(1))
 }
 
 fn one(answers: Vec<Value>) -> Result<Value, FarError> {
