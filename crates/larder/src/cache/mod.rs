@@ -64,7 +64,7 @@ impl<V> Clone for Found<V> {
 /// [`of`](UserCache::of) gives one of these.
 pub struct Cache<K: ?Sized, V> {
     shared: Arc<Shared<K, V>>,
-    user: Option<Result<(UserPart, Tag), Error>>,
+    user: Option<Result<UserPart, Error>>,
     /// Asked for by this view, beyond the cache's own.
     extra: Arc<[Tag]>,
 }
@@ -114,8 +114,8 @@ where
     /// # Errors
     /// [`ErrorKind::Key`](crate::ErrorKind::Key). A far side that is down is no error: `None`.
     pub async fn get(&self, key: &K) -> Result<Option<Entry<V>>, Error> {
-        let call = self.call(key, true)?;
-        Ok(self.shared.tiers.get(&call).await.and_then(|answer| self.entry_of(&answer)))
+        let answer = self.there(key).await?;
+        Ok(answer.and_then(|answer| self.entry_of(&answer)))
     }
 
     /// Returns the entry for `key`, asking `loader` when no fresh one is held near or far.
@@ -199,6 +199,18 @@ where
         }
     }
 
+    /// What near or far have.
+    async fn there(&self, key: &K) -> Result<Option<Answer>, Error> {
+        let name = self.name(key)?;
+        let tiers = &self.shared.tiers;
+        // Before anything is made ready for far: a hit near allocates nothing.
+        if let Some(held) = tiers.near_hit(&name, &self.extra, true) {
+            return Ok(Some((held, Origin::Near)));
+        }
+        let call = self.call_of(key, &name, true)?;
+        Ok(tiers.get(&call).await)
+    }
+
     /// Ends the entry for `key`, everywhere. Call it after the database commit, always.
     ///
     /// # Order, errors
@@ -226,10 +238,9 @@ where
     /// # Errors
     /// [`ErrorKind::Key`](crate::ErrorKind::Key).
     pub async fn ttl(&self, key: &K) -> Result<Option<Duration>, Error> {
-        let call = self.call(key, true)?;
-        let tiers = &self.shared.tiers;
-        let answer = tiers.get(&call).await;
-        Ok(answer.map(|(held, _)| held.fresh_until.since(tiers.clock.now())))
+        let answer = self.there(key).await?;
+        let now = self.shared.tiers.clock.now();
+        Ok(answer.map(|(held, _)| held.fresh_until.since(now)))
     }
 
     fn name(&self, key: &K) -> Result<KeyBuf, Error> {
@@ -237,7 +248,7 @@ where
         let mut name = KeyBuf::new();
         match &self.user {
             None => namespace.shared(key, bound, &mut name)?,
-            Some(Ok((user, _))) => namespace.per_user(user, key, bound, &mut name)?,
+            Some(Ok(user)) => namespace.per_user(user, key, bound, &mut name)?,
             Some(Err(why)) => return Err(why.clone()),
         }
         Ok(name)
@@ -250,7 +261,8 @@ where
 
     fn call_of(&self, key: &K, name: &[u8], takes_none: bool) -> Result<Call, Error> {
         let mut tags: Vec<Tag> = Vec::new();
-        let own = self.user.iter().flatten().map(|(_, tag)| tag.clone());
+        let user = self.user.iter().flatten();
+        let own = user.map(|user| Tag::of_user(&self.shared.name, user));
         let by_key = self.shared.tagger.iter().flat_map(|tagger| tagger(key));
         for tag in own.chain(by_key).chain(self.extra.iter().cloned()) {
             if !tags.contains(&tag) {

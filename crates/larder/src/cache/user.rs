@@ -44,11 +44,7 @@ impl<K: ?Sized, V> UserCache<K, V> {
     /// The part of `user`: their id, never a name that may be given to another.
     pub fn of<U: ToKey + ?Sized>(&self, user: &U) -> Scoped<K, V> {
         let shared = &self.0.shared;
-        let part = shared.namespace.user_prefix(user, shared.policy.key_bytes_max);
-        let user = part.map(|part| {
-            let tag = Tag::of_user(&shared.name, &part);
-            (part, tag)
-        });
+        let user = shared.namespace.user_prefix(user, shared.policy.key_bytes_max);
         Scoped(Cache { user: Some(user), ..self.0.clone() })
     }
 
@@ -62,7 +58,7 @@ impl<K: ?Sized, V> Scoped<K, V> {
     /// All of this user's entries in this cache, as something to end.
     pub fn all(&self) -> Target {
         match &self.0.user {
-            Some(Ok((_, tag))) => Target(Ok(Ended::Tag(tag.clone()))),
+            Some(Ok(user)) => Target(Ok(Ended::Tag(Tag::of_user(&self.0.shared.name, user)))),
             Some(Err(why)) => Target(Err(why.clone())),
             // Not made: `of` gives every one of these a user.
             None => Target(Err(Error::new(ErrorKind::Key, "no user"))),

@@ -24,9 +24,10 @@ pub(crate) struct Namespace {
     cache: Arc<str>,
 }
 
-/// A user, encoded once for all of their keys.
+/// A user, encoded once for all of their keys. In place while it is short, as a UUID is: it is made for
+/// each request, and a hit near should allocate nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct UserPart(Arc<[u8]>);
+pub(crate) struct UserPart(SmallVec<[u8; 48]>);
 
 impl UserPart {
     pub(super) fn as_bytes(&self) -> &[u8] {
@@ -94,7 +95,7 @@ impl Namespace {
         let mut out = KeyWriter::new(&mut encoded, bound);
         user.to_key(&mut out);
         self.check_length(out.length(), bound)?;
-        Ok(UserPart(encoded.as_slice().into()))
+        Ok(UserPart(SmallVec::from_slice(&encoded)))
     }
 
     fn write(

@@ -1,0 +1,97 @@
+//! A hit near allocates nothing: what a service asks for most costs no memory, whatever its key is.
+//!
+//! Counted on the thread that asks. A hit does not wait for anything either: it is there at the first poll.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a scene that cannot be set has failed")]
+
+mod support;
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use larder::{Cache, Entry, Error, Larder, Origin, Tag, ToKey, UserCache};
+use support::{PATIENT, Server};
+
+/// What is there at the first poll, and how often it allocated.
+fn at_once<F: Future>(ask: impl FnOnce() -> F) -> (F::Output, u64) {
+    let mut answer = None;
+    let counted = allocation_counter::measure(|| {
+        let mut asking = pin!(ask());
+        let polled = asking.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        if let Poll::Ready(there) = polled {
+            answer = Some(there);
+        }
+    });
+    (answer.unwrap_or_else(|| panic!("a hit near had to wait")), counted.count_total)
+}
+
+async fn load() -> Result<String, std::io::Error> {
+    Ok("v".to_owned())
+}
+
+fn is_near(entry: &Entry<String>) {
+    assert_eq!((entry.as_str(), entry.origin()), ("v", Origin::Near));
+}
+
+/// Loads `key` once, and then asks for it in each way there is.
+async fn costs_nothing<K: ToKey + Sync + ?Sized>(what: &str, cache: &Cache<K, String>, key: &K) {
+    cache.get_or_load(key, load).await.unwrap();
+    let (loaded, count): (Result<Entry<String>, Error>, u64) =
+        at_once(|| cache.get_or_load(key, load));
+    is_near(&loaded.unwrap());
+    assert_eq!(count, 0, "get_or_load, {what}");
+    let (got, count) = at_once(|| cache.get(key));
+    is_near(&got.unwrap().unwrap());
+    assert_eq!(count, 0, "get, {what}");
+    let find = || async { Ok::<_, std::io::Error>(Some("v".to_owned())) };
+    let (found, count) = at_once(|| cache.find_or_load(key, find));
+    is_near(&found.unwrap().unwrap());
+    assert_eq!(count, 0, "find_or_load, {what}");
+    let (left, count) = at_once(|| cache.ttl(key));
+    assert!(left.unwrap().is_some());
+    assert_eq!(count, 0, "ttl, {what}");
+}
+
+async fn every_kind_of_key(larder: &Larder) {
+    let texts: Cache<str, String> = larder.cache("texts").shared().unwrap();
+    costs_nothing("str", &texts, "key").await;
+    costs_nothing("a tag asked for", &texts.tagged(["list"]), "tagged").await;
+    let strings: Cache<String, String> = larder.cache("strings").shared().unwrap();
+    costs_nothing("String", &strings, &"a key of some length".repeat(4)).await;
+    let numbers: Cache<u64, String> = larder.cache("numbers").shared().unwrap();
+    costs_nothing("u64", &numbers, &u64::MAX).await;
+    let pairs: Cache<(u64, String, Option<u32>), String> = larder.cache("pairs").shared().unwrap();
+    costs_nothing("a tuple", &pairs, &(7, "page".to_owned(), None)).await;
+    let tagger = |number: &u64| [Tag::new("list"), Tag::from_parts(&("number", *number))];
+    let tagged: Cache<u64, String> = larder.cache("tagged").tagged_by(tagger).shared().unwrap();
+    costs_nothing("tags by key", &tagged, &17).await;
+    let owned: UserCache<u64, String> = larder.cache("owned").per_user().unwrap();
+    costs_nothing("a user's", &owned.of("ada"), &17).await;
+    let (entry, count) = at_once(|| async { owned.of("ada").get_or_load(&17, load).await });
+    is_near(&entry.unwrap());
+    assert_eq!(count, 0, "the way to a user's part too");
+}
+
+#[tokio::test]
+async fn a_hit_near_allocates_nothing() {
+    every_kind_of_key(&Larder::builder("test").open().await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_hit_near_allocates_nothing_with_redis_behind_it() {
+    let server = Server::start();
+    let builder = Larder::builder("test").redis(server.url()).far_deadline(PATIENT);
+    every_kind_of_key(&builder.open().await.unwrap()).await;
+}
+
+/// The count is true: what does allocate is counted.
+#[tokio::test]
+async fn what_is_not_near_is_counted() {
+    let larder = Larder::builder("test").open().await.unwrap();
+    let texts: Cache<str, String> = larder.cache("texts").shared().unwrap();
+    let counted = allocation_counter::measure(|| {
+        let mut asking = pin!(texts.get_or_load("key", load));
+        let _ = asking.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    });
+    assert!(counted.count_total > 0);
+}
