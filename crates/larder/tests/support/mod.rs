@@ -17,12 +17,14 @@ pub mod ear;
 pub mod process;
 pub mod proxy;
 pub mod server;
+pub mod versions;
 pub mod world;
 
 pub use ear::{Ear, Heard};
 pub use process::Process;
-pub use proxy::Proxy;
+pub use proxy::{Proxy, Way};
 pub use server::Server;
+pub use versions::Versions;
 pub use world::{Source, World, reading_of, stepped};
 
 use std::future::Future;

@@ -1,39 +1,67 @@
-//! A wire that can be held: between larder and its server, one connection at a time.
+//! A wire that can be held or cut: between larder and its server, one connection and direction at a time.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 
-/// Passes bytes on. What the server says to one of its connections can be held back, in order, and let go.
+/// Passes bytes on. What is said on one of its connections can be held back, in order, and let go; or
+/// be swallowed, so that either side believes the connection to be good.
 pub struct Proxy {
     port: u16,
-    held: Arc<Held>,
+    wires: Arc<Wires>,
+}
+
+/// Who is not heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// What larder says.
+    Up,
+    /// What the server says.
+    Down,
 }
 
 #[derive(Default)]
-struct Held {
-    /// Connections, numbered as they were made, whose replies are held.
-    connections: Mutex<Vec<usize>>,
+struct Wires {
+    state: Mutex<State>,
     changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Connections, numbered as they were made, whose replies are held.
+    held: Vec<usize>,
+    /// Those that swallow, for as long as they live: a stream that lost a part cannot go on.
+    swallowing: Vec<(usize, Way)>,
+    /// What every connection swallows that is made from now on.
+    newcomers: Option<Way>,
+    made: usize,
 }
 
 impl Proxy {
     pub fn to(server: &super::Server) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let held = Arc::new(Held::default());
-        let (to, hold) = (server.port(), held.clone());
+        let wires = Arc::new(Wires::default());
+        let (to, between) = (server.port(), wires.clone());
         std::thread::spawn(move || {
-            for (number, client) in listener.incoming().map_while(Result::ok).enumerate() {
+            for client in listener.incoming().map_while(Result::ok) {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", to)) else { continue };
+                let number = between.connection();
                 let (client_too, server_too) =
                     (client.try_clone().unwrap(), server.try_clone().unwrap());
-                std::thread::spawn(move || pass(client_too, server_too, || {}));
-                let hold = hold.clone();
-                std::thread::spawn(move || pass(server, client, || hold.wait(number)));
+                let (up, down) = (between.clone(), between.clone());
+                std::thread::spawn(move || {
+                    pass(client_too, server_too, || !up.swallows(number, Way::Up));
+                });
+                std::thread::spawn(move || {
+                    pass(server, client, || {
+                        down.wait(number);
+                        !down.swallows(number, Way::Down)
+                    });
+                });
             }
         });
-        Proxy { port, held }
+        Proxy { port, wires }
     }
 
     pub fn url(&self) -> String {
@@ -43,28 +71,61 @@ impl Proxy {
     /// From now on nothing that the server says reaches this connection. Larder's first is the tracked
     /// one, its second the untracked.
     pub fn hold(&self, connection: usize) {
-        self.held.connections.lock().unwrap().push(connection);
+        self.wires.state.lock().unwrap().held.push(connection);
     }
 
     pub fn let_go(&self) {
-        self.held.connections.lock().unwrap().clear();
-        self.held.changed.notify_all();
+        self.wires.state.lock().unwrap().held.clear();
+        self.wires.changed.notify_all();
+    }
+
+    /// What is said this way on the connection is lost from now on, and it stays open.
+    pub fn swallow(&self, connection: usize, way: Way) {
+        self.wires.state.lock().unwrap().swallowing.push((connection, way));
+    }
+
+    /// The same for all connections there are, and all that are made until [`heal`](Self::heal).
+    pub fn swallow_all(&self, way: Way) {
+        let mut state = self.wires.state.lock().unwrap();
+        let made = state.made;
+        state.swallowing.extend((0..made).map(|number| (number, way)));
+        state.newcomers = Some(way);
+    }
+
+    /// Connections that are made from now on are good ones.
+    pub fn heal(&self) {
+        self.wires.state.lock().unwrap().newcomers = None;
     }
 }
 
-impl Held {
+impl Wires {
+    fn connection(&self) -> usize {
+        let mut state = self.state.lock().unwrap();
+        let number = state.made;
+        state.made += 1;
+        if let Some(way) = state.newcomers {
+            state.swallowing.push((number, way));
+        }
+        number
+    }
+
     fn wait(&self, number: usize) {
-        let held = self.connections.lock().unwrap();
-        drop(self.changed.wait_while(held, |held| held.contains(&number)).unwrap());
+        let state = self.state.lock().unwrap();
+        drop(self.changed.wait_while(state, |state| state.held.contains(&number)).unwrap());
+    }
+
+    fn swallows(&self, number: usize, way: Way) -> bool {
+        self.state.lock().unwrap().swallowing.contains(&(number, way))
     }
 }
 
-fn pass(mut from: TcpStream, mut to: TcpStream, before: impl Fn()) {
+/// Bytes that `passes` refuses are lost.
+fn pass(mut from: TcpStream, mut to: TcpStream, passes: impl Fn() -> bool) {
     let _ = to.set_nodelay(true);
     let mut bytes = [0; 16 * 1024];
     while let Ok(length) = from.read(&mut bytes) {
-        before();
-        if length == 0 || to.write_all(&bytes[..length]).is_err() {
+        let passes = passes();
+        if length == 0 || (passes && to.write_all(&bytes[..length]).is_err()) {
             break;
         }
     }
