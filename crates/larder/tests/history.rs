@@ -3,7 +3,8 @@
 //! A writer commits a version and ends the entry, by key or by tag. What is checked of every read:
 //! in the process that ended it, nothing older than the last end that was over when the read began;
 //! elsewhere the same, once `sync` has come back. Beside that the server is disturbed: scripts and data flushed,
-//! connections killed, entries deleted by hand. No read may fail.
+//! connections killed, entries deleted by hand; or it has too little memory and evicts at random; or it is stopped
+//! and goes on. No read may fail.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a scene that cannot be set has failed")]
 
@@ -115,7 +116,12 @@ async fn write(truth: &Truth, process: &Process, key: usize, chance: &mut Chance
     }
 }
 
-fn disturb(server: &Server, chance: &mut Chance) {
+/// What is done to the server now and then.
+type Disturbance = fn(&Server, &mut Chance);
+
+fn leave_alone(_: &Server, _: &mut Chance) {}
+
+fn break_things(server: &Server, chance: &mut Chance) {
     match chance.below(4) {
         0 => drop(server.ask::<redis::Value>("SCRIPT FLUSH")),
         1 => drop(server.ask::<redis::Value>("FLUSHALL")),
@@ -130,8 +136,41 @@ fn disturb(server: &Server, chance: &mut Chance) {
     }
 }
 
-async fn traffic(seed: u64, rounds: usize, disturbed: bool) -> Arc<Truth> {
-    let server = Arc::new(Server::start());
+/// Others write to it as well, and it has room for about a hundred keys: each that comes takes a random one's place.
+fn crowd(server: &Server, chance: &mut Chance) {
+    let mut others = redis::pipe();
+    for _ in 0..40 {
+        let name = format!("other:{}", chance.below(400));
+        others.cmd("SET").arg(name).arg("x".repeat(1000)).ignore();
+    }
+    // Refused when there is nothing left to evict: it is full all the same.
+    let _: Result<(), _> = others.query(&mut server.client());
+}
+
+/// Stopped for up to a third of the bound B; what was sent to it meanwhile it does afterwards.
+fn stop(server: &Server, chance: &mut Chance) {
+    server.pause();
+    std::thread::sleep(std::time::Duration::from_millis(chance.below(330)));
+    server.resume();
+    std::thread::sleep(std::time::Duration::from_millis(50));
+}
+
+fn count(server: &Server, what: &str) -> u64 {
+    let info: String = server.ask("INFO");
+    let line = info.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':'));
+    line.unwrap().parse().unwrap()
+}
+
+async fn traffic(seed: u64, rounds: usize, disturb: Disturbance) -> Arc<Truth> {
+    traffic_on(Arc::new(Server::start()), seed, rounds, disturb).await
+}
+
+async fn traffic_on(
+    server: Arc<Server>,
+    seed: u64,
+    rounds: usize,
+    disturb: Disturbance,
+) -> Arc<Truth> {
     let mut processes = Vec::new();
     for number in 0..PROCESSES {
         processes.push(Process::open(&server.url(), number).await);
@@ -152,7 +191,7 @@ async fn traffic(seed: u64, rounds: usize, disturbed: bool) -> Arc<Truth> {
             })
         })
         .collect();
-    let running = Arc::new(std::sync::atomic::AtomicBool::new(disturbed));
+    let running = Arc::new(std::sync::atomic::AtomicBool::new(true));
     let disturbing = {
         let (server, running) = (server.clone(), running.clone());
         std::thread::spawn(move || {
@@ -175,14 +214,34 @@ async fn traffic(seed: u64, rounds: usize, disturbed: bool) -> Arc<Truth> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn traffic_sees_nothing_that_was_ended() {
-    let truth = traffic(17, 400, false).await;
+    let truth = traffic(17, 400, leave_alone).await;
     assert!(truth.reads.load(Ordering::SeqCst) > 3_000);
     assert!(truth.writes.load(Ordering::SeqCst) > 600, "every end was confirmed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn traffic_on_a_disturbed_server_sees_nothing_that_was_ended() {
-    let truth = traffic(4, 1_500, true).await;
+    let truth = traffic(4, 1_500, break_things).await;
     assert!(truth.reads.load(Ordering::SeqCst) > 10_000);
+    assert!(truth.writes.load(Ordering::SeqCst) > 100);
+}
+
+/// V, L and T are evicted at whatever point of a load it happens to be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn traffic_on_a_server_that_evicts_at_random_sees_nothing_that_was_ended() {
+    let server = Arc::new(Server::with(&["--maxmemory-policy", "allkeys-random"]));
+    let limit = count(&server, "used_memory") + (512 << 10);
+    let _: String = server.ask(&format!("CONFIG SET maxmemory {limit}"));
+    let truth = traffic_on(server.clone(), 9, 1_500, crowd).await;
+    assert!(truth.reads.load(Ordering::SeqCst) > 10_000);
+    assert!(truth.writes.load(Ordering::SeqCst) > 2_000, "ends need no memory: all were confirmed");
+    let evicted = count(&server, "evicted_keys");
+    assert!(evicted > 200, "{evicted} keys were evicted");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn traffic_on_a_server_that_is_stopped_and_goes_on_sees_nothing_that_was_ended() {
+    let truth = traffic(23, 400, stop).await;
+    assert!(truth.reads.load(Ordering::SeqCst) > 3_000);
     assert!(truth.writes.load(Ordering::SeqCst) > 100);
 }

@@ -14,6 +14,7 @@ use ::redis::{
     Pipeline, ProtocolVersion, PushInfo, RedisError, Value, pipe,
 };
 
+use super::forgotten::Forgotten;
 use super::script::Script;
 use crate::clock::{Clock, Moment};
 use crate::error::{Error, ErrorKind};
@@ -109,6 +110,7 @@ pub(crate) struct Dialled {
     pub(crate) server_ms: u64,
     /// False when the server refuses to tell us of changes.
     pub(crate) tracks: bool,
+    pub(super) forgotten: Forgotten,
 }
 
 /// Connects, turns tracking on, and makes sure of what is there. Two round trips.
@@ -137,6 +139,8 @@ pub(crate) async fn dial(
     first.cmd("INFO").arg("server").cmd("TIME");
     if role == Role::Tracked {
         first.cmd("CLIENT").arg("TRACKING").arg("ON").arg("NOLOOP");
+        first.cmd("INFO").arg("stats");
+        first.cmd("CONFIG").arg("GET").arg("tracking-table-max-keys");
     }
     for script in scripts {
         first.add_command(script.load());
@@ -155,14 +159,17 @@ pub(crate) async fn dial(
         Some(ms) => ms,
         None => return Err(not_redis(address, "it does not tell the time")),
     };
-    let mut tracks = false;
+    let (mut tracks, mut forgotten) = (false, Forgotten::new(None, None));
     if role == Role::Tracked {
         tracks = !matches!(answers.next(), Some(Value::ServerError(_)) | None);
+        // Managed servers let nobody ask for their settings.
+        let (stats, limit) = (answers.next(), answers.next());
+        forgotten = Forgotten::new(stats.as_ref(), limit.as_ref());
     }
     if let Some(refusal) = answers.find_map(|answer| answer.extract_error().err()) {
         return Err(refine(address, &refusal));
     }
-    Ok(Dialled { connection, sent, server_ms, tracks })
+    Ok(Dialled { connection, sent, server_ms, tracks, forgotten })
 }
 
 /// All answers of a pipeline; a refusal is an answer.

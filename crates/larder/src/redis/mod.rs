@@ -5,6 +5,7 @@
 //! scripts, and of no entry.
 
 mod connect;
+mod forgotten;
 mod reads;
 mod script;
 mod supervisor;

@@ -3,7 +3,8 @@
 //! A task of its own dials, watches, and dials again: the first try at once, then with growing,
 //! jittered pauses of at most two seconds, for as long as the process lives. A heartbeat (`TIME`)
 //! goes out four times in each bound B; one that is not answered within B ends the connection for
-//! good, since a late answer would prove what is no longer so.
+//! good, since a late answer would prove what is no longer so. With it goes the question what the
+//! server may have [forgotten](super::forgotten) without telling us.
 //!
 //! Pushes are applied by the connection's own driver, inline and in wire order, before any later
 //! reply is seen: they pass through no channel and no task. Nothing is lost with the task but the
@@ -20,6 +21,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 use super::connect::{Address, Dialled, NoConnection, Role, all, dial, server_ms};
+use super::forgotten::Forgotten;
 use super::reads::Reads;
 use super::script::Script;
 use crate::clock::{Clock, Moment, Pauses};
@@ -57,6 +59,7 @@ pub(crate) struct Line {
     connection: MultiplexedConnection,
     pub(crate) pulse: Arc<Pulse>,
     tracks: bool,
+    forgotten: Forgotten,
     /// The server's clock less ours, in milliseconds.
     ahead_ms: AtomicI64,
     lost: Arc<Notify>,
@@ -118,6 +121,25 @@ impl Line {
         here.saturating_add_signed(self.ahead_ms.load(Ordering::Relaxed))
     }
 
+    /// One round trip after which every change that was acknowledged anywhere before it is applied here. The server's
+    /// clock, if the answer says so.
+    pub(crate) async fn prove(&self, deadline: Duration) -> Result<Option<u64>, FarError> {
+        let mut asked = pipe();
+        asked.cmd("TIME");
+        if self.tracks {
+            asked.cmd("INFO").arg("stats");
+        }
+        let answers = self.ask(&asked, deadline).await?;
+        let mut answers = answers.into_iter();
+        let time = answers.next().map(Value::extract_error).transpose();
+        let time = time.map_err(|why| FarError::Refused(why.to_string()))?;
+        if self.tracks {
+            let gap = || (self.terms.pushed)(Pushed::Gap);
+            self.forgotten.look(answers.next().as_ref(), gap);
+        }
+        Ok(time.as_ref().and_then(server_ms))
+    }
+
     /// A heartbeat was answered: all changes before `sent` are applied.
     fn beat(&self, sent: Moment, server_ms: u64) {
         let now = self.terms.clock.now();
@@ -147,14 +169,12 @@ impl Line {
                 // We were stopped ourselves. What is on the wire now may be from any time since.
                 return "a heartbeat is overdue".to_owned();
             }
-            let mut time = pipe();
-            time.cmd("TIME");
             let answer = tokio::select! {
                 biased;
                 () = self.lost.notified() => return "connection closed".to_owned(),
-                answer = self.ask(&time, patience) => answer,
+                answer = self.prove(patience) => answer,
             };
-            match answer.map(|answers| answers.first().and_then(server_ms)) {
+            match answer {
                 Ok(Some(server_ms)) => {
                     self.beat(sent, server_ms);
                     if role == Role::Tracked {
@@ -237,7 +257,7 @@ impl Supervisor {
             move |push: PushInfo| hear(&push, role, &pulse, &lost, &*pushed)
         };
         let terms = &self.terms;
-        let Dialled { connection, sent, server_ms, tracks } =
+        let Dialled { connection, sent, server_ms, tracks, forgotten } =
             dial(&terms.address, self.role, terms.scripts, &terms.clock, heard).await?;
         if self.role == Role::Tracked
             && !tracks
@@ -251,8 +271,17 @@ impl Supervisor {
         let ahead_ms = AtomicI64::new(0);
         let terms = terms.clone();
         let (reads, runtime) = (Reads::default(), Handle::current());
-        let line =
-            Arc::new(Line { connection, pulse, tracks, ahead_ms, lost, reads, runtime, terms });
+        let line = Arc::new(Line {
+            connection,
+            pulse,
+            tracks,
+            forgotten,
+            ahead_ms,
+            lost,
+            reads,
+            runtime,
+            terms,
+        });
         line.beat(sent, server_ms);
         Ok(line)
     }

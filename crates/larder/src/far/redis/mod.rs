@@ -346,11 +346,7 @@ impl Link for RedisLink {
     }
 
     fn sync(&self) -> Reply<'_, ()> {
-        Box::pin(async move {
-            let mut pipeline = pipe();
-            pipeline.cmd("TIME");
-            one(self.ask(&pipeline).await?).map(drop)
-        })
+        Box::pin(async move { self.line.prove(self.line.deadline()).await.map(drop) })
     }
 }
 
