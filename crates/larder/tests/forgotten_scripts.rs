@@ -37,7 +37,7 @@ async fn scripts_that_are_forgotten_under_load_are_sent_again() {
                             let both = [world.words.entry(&key), Tag::new(&tag).into()];
                             world.larder.invalidate(both).await.unwrap();
                         }
-                        _ => drop(world.words.remove(&key).await.unwrap()),
+                        _ => world.words.remove(&key).await.unwrap(),
                     }
                     if n % 2 == 0 {
                         world.read_tagged(&key, &tag).await.unwrap();

@@ -60,7 +60,7 @@ impl Process {
                 let _ = tokio::time::timeout(Duration::from_millis(n % 8), asking).await;
             }
             // A loader that is too slow.
-            7 if n % 35 == 0 => {
+            7 if n % 35 == 7 => {
                 let hangs = std::future::pending::<Result<String, std::io::Error>>;
                 let failed = self.words.get_or_load(&(3000 + n), hangs).await;
                 assert!(failed.is_err());
@@ -71,7 +71,7 @@ impl Process {
                 assert!(none.is_none());
             }
             9 => match self.words.lease(&(4000 + n)).await.unwrap() {
-                Leased::Held(lease) if n % 2 == 0 => drop(lease.store(n.to_string()).await),
+                Leased::Held(lease) if n % 4 < 2 => drop(lease.store(n.to_string()).await),
                 _ => {} // dropped: given back
             },
             _ => drop(self.owned.of(&key).get_or_load(&(n % 3), value).await.unwrap()),
