@@ -70,4 +70,8 @@ pub use key::{KeyWriter, Tag, ToKey};
 pub use larder::{Larder, LarderBuilder};
 pub use observe::Stats;
 pub use policy::{Lifetime, Stale};
+#[cfg(feature = "redis")]
+pub use redis::Credentials;
+#[cfg(feature = "tls")]
+pub use redis::Tls;
 pub use source::{BoxError, Each, Loaded, Loader, Loading};

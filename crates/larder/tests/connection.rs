@@ -33,7 +33,12 @@ async fn an_url_that_cannot_be_read_is_refused_and_not_repeated() {
         says(&error, &["redis://"]);
         assert!(!error.to_string().contains("s3cret"), "{error}");
     }
-    says(&refused("rediss://localhost").await, &["TLS"]);
+}
+
+#[cfg(not(feature = "tls"))]
+#[tokio::test]
+async fn tls_without_its_feature_is_an_error_that_names_it() {
+    says(&refused("rediss://localhost").await, &["rediss://", "feature `tls`"]);
 }
 
 #[tokio::test]

@@ -29,6 +29,12 @@ const SWEEP: Duration = Duration::from_secs(30);
 pub struct LarderBuilder {
     app: String,
     redis: Option<String>,
+    #[cfg(feature = "redis")]
+    credentials: Option<crate::redis::Ask>,
+    #[cfg(feature = "tls")]
+    tls: Option<crate::redis::Tls>,
+    connect_deadline: Duration,
+    tcp_keepalive: Duration,
     required: bool,
     bound: Duration,
     far_deadline: Duration,
@@ -55,6 +61,12 @@ impl LarderBuilder {
         LarderBuilder {
             app,
             redis: None,
+            #[cfg(feature = "redis")]
+            credentials: None,
+            #[cfg(feature = "tls")]
+            tls: None,
+            connect_deadline: SECOND,
+            tcp_keepalive: 30 * SECOND,
             required: false,
             bound: SECOND,
             far_deadline: Duration::from_millis(50),
@@ -70,14 +82,78 @@ impl LarderBuilder {
         }
     }
 
-    /// The far side is Redis, 7.0 or newer: `redis://user:password@host:6379/0`. Without it the far
-    /// side is in this process, and dies with it.
+    /// The far side is Redis, 7.0 or newer. Without it the far side is in this process, and dies with it.
+    ///
+    /// | URL | reaches it |
+    /// |---|---|
+    /// | `redis://user:password@host:6379/0` | over TCP; all but the host may be left out |
+    /// | `rediss://user:password@host:6379/0` | over TLS, with the feature `tls` |
+    /// | `redis+unix:///run/redis.sock?db=0&user=..&pass=..` | over a unix socket; all but the path may be left out |
+    ///
+    /// What is special in a URL is percent-encoded in user name and password: `@` is `%40`, `/` is `%2F`.
+    /// Neither is ever part of an error or a line in the log.
     ///
     /// Where nobody listens larder starts all the same, asks loaders, and keeps trying; see
     /// [`require_far`](Self::require_far).
     #[cfg(feature = "redis")]
     pub fn redis(mut self, url: impl Into<String>) -> LarderBuilder {
         self.redis = Some(url.into());
+        self
+    }
+
+    /// Asks `ask` who we are, before each connection that is made: a password that is changed while the
+    /// service runs is used from the next one on. The URL then names neither user nor password.
+    ///
+    /// It may take ten seconds. When it fails, or what it gives is refused while the service runs, it is asked
+    /// again, with growing pauses of at most two seconds. Its error is logged: keep secrets out of it.
+    ///
+    /// ```
+    /// # async fn from_vault() -> Result<String, std::io::Error> { Ok("s3cret".into()) }
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), larder::Error> {
+    /// use larder::{Credentials, Larder};
+    ///
+    /// let builder = Larder::builder("shop").redis("redis://127.0.0.1:1/0").redis_credentials(|| async {
+    ///     Ok::<_, std::io::Error>(Credentials::password(from_vault().await?).user("shop"))
+    /// });
+    /// let larder = builder.open().await?;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "redis")]
+    pub fn redis_credentials<F, Asking, E>(mut self, ask: F) -> LarderBuilder
+    where
+        F: Fn() -> Asking + Send + Sync + 'static,
+        Asking: Future<Output = Result<crate::redis::Credentials, E>> + Send + 'static,
+        E: Into<crate::source::BoxError> + 'static,
+    {
+        self.credentials = Some(Arc::new(move || {
+            let asking = ask();
+            Box::pin(async move { asking.await.map_err(Into::into) })
+        }));
+        self
+    }
+
+    /// Whom a `rediss://` connection trusts, and what it shows of itself. What the operating system
+    /// trusts, and nothing.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: crate::redis::Tls) -> LarderBuilder {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// How long a connection to Redis may take to be made, and then to answer for the first time. One
+    /// second; from 10 ms to a minute. More if Redis is far away; no read waits for it.
+    #[cfg(feature = "redis")]
+    pub fn connect_deadline(mut self, deadline: Duration) -> LarderBuilder {
+        self.connect_deadline = deadline;
+        self
+    }
+
+    /// After how long a silence the operating system probes a TCP connection to Redis. 30 seconds; from one
+    /// second to two hours. It is for what stands between and forgets silent connections: that Redis is gone
+    /// is noticed by heartbeat, within the [`bound`](Self::bound).
+    #[cfg(feature = "redis")]
+    pub fn tcp_keepalive(mut self, after: Duration) -> LarderBuilder {
+        self.tcp_keepalive = after;
         self
     }
 
@@ -162,6 +238,8 @@ impl LarderBuilder {
         within("bound", self.bound, 100 * milli, 60 * SECOND)?;
         within("far_deadline", self.far_deadline, milli, 60 * SECOND)?;
         within("invalidate_deadline", self.invalidate_deadline, milli, 60 * SECOND)?;
+        within("connect_deadline", self.connect_deadline, 10 * milli, 60 * SECOND)?;
+        within("tcp_keepalive", self.tcp_keepalive, SECOND, 7200 * SECOND)?;
         within("lease_time", self.lease_time, 100 * milli, 600 * SECOND)?;
         if self.near_bytes_max < 1024 || self.memory_bytes_max < 1024 {
             let text = "near_bytes_max and memory_bytes_max are at least 1024";
@@ -169,6 +247,16 @@ impl LarderBuilder {
         }
         if self.required && self.redis.is_none() {
             let text = "require_far asks for a far side outside this process: give the builder a redis URL";
+            return Err(Error::new(ErrorKind::Config, text));
+        }
+        #[cfg(feature = "redis")]
+        if self.redis.is_none() && self.credentials.is_some() {
+            let text = "redis_credentials are for Redis: give the builder a redis URL";
+            return Err(Error::new(ErrorKind::Config, text));
+        }
+        #[cfg(feature = "tls")]
+        if self.redis.is_none() && self.tls.is_some() {
+            let text = "tls is for Redis: give the builder a rediss:// URL";
             return Err(Error::new(ErrorKind::Config, text));
         }
         Namespace::new(&self.app, "any", 1).map(drop)
@@ -232,7 +320,14 @@ impl LarderBuilder {
         #[cfg(feature = "redis")]
         if let Some(url) = &self.redis {
             let settings = crate::far::redis::Settings {
-                url: url.clone(),
+                wishes: crate::redis::Wishes {
+                    url: url.clone(),
+                    credentials: self.credentials.clone(),
+                    #[cfg(feature = "tls")]
+                    tls: self.tls.clone(),
+                    patience: self.connect_deadline,
+                    keepalive: self.tcp_keepalive,
+                },
                 bound: self.bound,
                 deadline: self.far_deadline,
                 end_deadline: self.invalidate_deadline,

@@ -8,73 +8,184 @@ use std::fmt;
 use std::time::Duration;
 
 use ::redis::aio::{ConnectionLike, MultiplexedConnection};
-use ::redis::io::tcp::TcpSettings;
 use ::redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind as RedisKind, IntoConnectionInfo,
-    Pipeline, ProtocolVersion, PushInfo, RedisError, Value, pipe,
+    AsyncConnectionConfig, ErrorKind as RedisKind, Pipeline, ProtocolVersion, PushInfo,
+    RedisConnectionInfo, RedisError, Value, pipe,
 };
+use tokio::task::AbortHandle;
 
+use super::address::{Address, Place};
+use super::credentials::{Ask, Credentials, Login};
 use super::forgotten::Forgotten;
 use super::script::Script;
+use super::wire::{self, Wire};
 use crate::clock::{Clock, Moment};
 use crate::error::{Error, ErrorKind};
 
-/// How long a connection may take to be made.
-const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 /// The oldest server whose scripts and tracking we rest on.
 const OLDEST: (u32, u32) = (7, 0);
 
-/// Where Redis is. Prints without its password.
+/// What the user settled about connections.
 #[derive(Clone)]
-pub(crate) struct Address {
-    info: ConnectionInfo,
+pub(crate) struct Wishes {
+    pub(crate) url: String,
+    pub(crate) credentials: Option<Ask>,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<super::Tls>,
+    /// How long a connection may take to be made, and once more to show what it is.
+    pub(crate) patience: Duration,
+    pub(crate) keepalive: Duration,
 }
 
-impl Address {
-    pub(crate) fn parse(url: &str) -> Result<Address, Error> {
-        // The URL itself may carry a password: never part of the message.
-        let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
-        match scheme {
-            "redis" => {}
-            "rediss" => {
+/// Where Redis is, and how we get in. Prints where it is, and nothing else.
+#[derive(Clone)]
+pub(crate) struct Access {
+    address: Address,
+    login: Login,
+    #[cfg(feature = "tls")]
+    tls: Option<Tunnel>,
+    patience: Duration,
+    keepalive: Duration,
+    app: String,
+}
+
+/// TLS, ready for use.
+#[cfg(feature = "tls")]
+#[derive(Clone)]
+struct Tunnel {
+    connector: tokio_rustls::TlsConnector,
+    host: rustls::pki_types::ServerName<'static>,
+    shows_certificate: bool,
+}
+
+impl Access {
+    pub(crate) fn new(wishes: &Wishes, app: &str) -> Result<Access, Error> {
+        let mut address = Address::parse(&wishes.url)?;
+        let in_url = address.credentials.take();
+        let login = match (&wishes.credentials, in_url) {
+            (None, in_url) => Login::Fixed(in_url),
+            (Some(ask), None) => Login::Asked(ask.clone()),
+            (Some(_), Some(_)) => {
                 return config(
-                    "a redis URL with rediss:// needs TLS, which this version does not have; use redis://",
+                    "the redis URL names a user or password, and redis_credentials is given too: leave one out",
                 );
-            }
-            "" => {
-                return config(
-                    "a redis URL looks like redis://user:password@host:6379/0; this one has no scheme",
-                );
-            }
-            other => {
-                return config(format!(
-                    "a redis URL looks like redis://user:password@host:6379/0; {other}:// is not known"
-                ));
-            }
-        }
-        let info = match url.into_connection_info() {
-            Ok(info) => info,
-            Err(why) => {
-                return config(format!(
-                    "a redis URL looks like redis://user:password@host:6379/0; this one cannot be read: {}",
-                    why.category()
-                ));
             }
         };
-        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        // Small commands must not wait for one another's acknowledgement.
-        let tcp = TcpSettings::default().set_nodelay(true);
-        Ok(Address { info: info.set_redis_settings(settings).set_tcp_settings(tcp) })
+        #[cfg(not(feature = "tls"))]
+        if address.is_tls() {
+            return config("rediss:// needs larder's feature `tls`: add it in Cargo.toml");
+        }
+        Ok(Access {
+            #[cfg(feature = "tls")]
+            tls: tunnel(&address, wishes.tls.as_ref())?,
+            address,
+            login,
+            patience: wishes.patience,
+            keepalive: wishes.keepalive,
+            app: app.to_owned(),
+        })
     }
 
-    fn database(&self) -> i64 {
-        self.info.redis_settings().db()
+    /// What we are called in `CLIENT LIST`.
+    fn name(&self, role: Role) -> String {
+        let role = match role {
+            Role::Tracked => "tracked",
+            Role::Untracked => "untracked",
+        };
+        format!("larder:{}:{role}", self.app)
+    }
+
+    async fn reach(&self) -> Result<Box<dyn Wire>, NoConnection> {
+        let away = |why: std::io::Error| NoConnection::Away(format!("{self}: {why}"));
+        match &self.address.place {
+            Place::Tcp { host, port, .. } => {
+                let stream = wire::tcp(host, *port, self.keepalive).await.map_err(away)?;
+                #[cfg(feature = "tls")]
+                if let Some(tunnel) = &self.tls {
+                    let made = tunnel.connector.connect(tunnel.host.clone(), stream).await;
+                    return Ok(Box::new(made.map_err(|why| self.no_tunnel(&why))?));
+                }
+                Ok(Box::new(stream))
+            }
+            #[cfg(unix)]
+            Place::Unix(path) => match tokio::net::UnixStream::connect(path).await {
+                Ok(stream) => Ok(Box::new(stream)),
+                Err(why) if why.kind() == std::io::ErrorKind::PermissionDenied => self.wrong(
+                    "this process may not open the socket: check its `unixsocketperm`, and its folder",
+                ),
+                Err(why) => Err(NoConnection::Away(format!(
+                    "{self}: {why}: is redis started, with this path as its `unixsocket`?"
+                ))),
+            },
+            #[cfg(not(unix))]
+            Place::Unix(_) => self.wrong("this system has no unix sockets"),
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    fn no_tunnel(&self, why: &std::io::Error) -> NoConnection {
+        match self.tls_trouble(why) {
+            Some(trouble) => trouble,
+            None if why.kind() == std::io::ErrorKind::UnexpectedEof => {
+                NoConnection::HungUp(self.error(
+                    "it closed the connection while TLS was begun: is its port one for TLS?",
+                ))
+            }
+            None => NoConnection::Away(format!("{self}: {why}")),
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    fn tls_trouble(&self, why: &std::io::Error) -> Option<NoConnection> {
+        let why: &rustls::Error = why.get_ref()?.downcast_ref()?;
+        let shows = self.tls.as_ref().is_some_and(|tunnel| tunnel.shows_certificate);
+        Some(match super::tls::explain(why, shows) {
+            Some(text) => NoConnection::Wrong(self.error(&text)),
+            None => NoConnection::Away(format!("{self}: {why}")),
+        })
+    }
+
+    fn error(&self, text: &str) -> Error {
+        Error::new(ErrorKind::Config, format!("{self}: {text}"))
+    }
+
+    fn wrong<T>(&self, text: &str) -> Result<T, NoConnection> {
+        Err(NoConnection::Wrong(self.error(text)))
+    }
+
+    /// Where to look when the login is refused.
+    fn look_at(&self) -> &'static str {
+        match (&self.login, &self.address.place) {
+            (Login::Asked(_), _) => "what redis_credentials gives",
+            (Login::Fixed(_), Place::Tcp { .. }) => "the URL's user:password@ part",
+            (Login::Fixed(_), Place::Unix(_)) => "user= and pass= in the URL",
+        }
     }
 }
 
-impl fmt::Display for Address {
+#[cfg(feature = "tls")]
+fn tunnel(address: &Address, tls: Option<&super::Tls>) -> Result<Option<Tunnel>, Error> {
+    let host = match (&address.place, tls) {
+        (Place::Tcp { host, tls: true, .. }, _) => host.clone(),
+        (_, None) => return Ok(None),
+        (_, Some(_)) => {
+            return config("tls is given, and the redis URL does not begin with rediss://");
+        }
+    };
+    let settings = tls.cloned().unwrap_or_default();
+    let host = rustls::pki_types::ServerName::try_from(host).map_err(|_| {
+        Error::new(
+            ErrorKind::Config,
+            "the host of the rediss:// URL is no name a certificate can carry",
+        )
+    })?;
+    let connector = tokio_rustls::TlsConnector::from(settings.config()?);
+    Ok(Some(Tunnel { connector, host, shows_certificate: settings.has_certificate() }))
+}
+
+impl fmt::Display for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "redis://{}/{}", self.info.addr(), self.database())
+        self.address.fmt(f)
     }
 }
 
@@ -102,9 +213,19 @@ pub(crate) enum Role {
     Untracked,
 }
 
+/// Ends the connection's driver with the connection.
+pub(crate) struct Driver(AbortHandle);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// A connection that has shown what it is.
 pub(crate) struct Dialled {
     pub(crate) connection: MultiplexedConnection,
+    pub(crate) driver: Driver,
     /// When the first heartbeat was sent, and what the server's clock said.
     pub(crate) sent: Moment,
     pub(crate) server_ms: u64,
@@ -115,28 +236,37 @@ pub(crate) struct Dialled {
 
 /// Connects, turns tracking on, and makes sure of what is there. Two round trips.
 pub(crate) async fn dial(
-    address: &Address,
+    access: &Access,
     role: Role,
     scripts: &[&Script],
     clock: &Clock,
     pushed: impl Fn(PushInfo) + Send + Sync + 'static,
 ) -> Result<Dialled, NoConnection> {
-    let client = Client::open(address.info.clone()).map_err(|why| refine(address, &why))?;
+    let login = access.login.now(clock).await;
+    let login = login.map_err(|why| NoConnection::Away(format!("{access}: {why}")))?;
+    let refusal = Refusal { access, login: login.as_ref() };
     let settings = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(CONNECT_WITHIN))
         .set_response_timeout(None)
         .set_pipeline_buffer_size(1024)
         .set_push_sender(move |push: PushInfo| -> Result<(), ::redis::aio::SendError> {
             pushed(push);
             Ok(())
         });
-    let connecting = client.get_multiplexed_async_connection_with_config(&settings);
-    let mut connection = match clock.within(2 * CONNECT_WITHIN, connecting).await {
-        Some(made) => made.map_err(|why| refine(address, &why))?,
-        None => return Err(silent(address)),
+    let greeting = greeting(&access.address, login.as_ref());
+    let connecting = async {
+        let wire = access.reach().await?;
+        let made = MultiplexedConnection::new_with_config(&greeting, wire, settings).await;
+        made.map_err(|why| refusal.of(&why))
     };
+    let Some(made) = clock.within(access.patience, connecting).await else {
+        return Err(silent(access));
+    };
+    let (mut connection, driving) = made?;
+    let driver = Driver(tokio::spawn(driving).abort_handle());
     let mut first = pipe();
     first.cmd("INFO").arg("server").cmd("TIME");
+    // Not CLIENT SETNAME, which needs a permission that a user may lack.
+    first.cmd("HELLO").arg(3).arg("SETNAME").arg(access.name(role));
     if role == Role::Tracked {
         first.cmd("CLIENT").arg("TRACKING").arg("ON").arg("NOLOOP");
         first.cmd("INFO").arg("stats");
@@ -147,18 +277,19 @@ pub(crate) async fn dial(
     }
     let sent = clock.now();
     let answers = all(&mut connection, &first);
-    let answers = match clock.within(CONNECT_WITHIN, answers).await {
-        Some(answers) => answers.map_err(|why| refine(address, &why))?,
-        None => return Err(silent(address)),
+    let answers = match clock.within(access.patience, answers).await {
+        Some(answers) => answers.map_err(|why| refusal.of(&why))?,
+        None => return Err(silent(access)),
     };
     let mut answers = answers.into_iter();
-    check_version(address, answers.next())?;
+    check_version(&refusal, answers.next())?;
     let time = answers.next().map(Value::extract_error).transpose();
-    let time = time.map_err(|why| refine(address, &why))?;
+    let time = time.map_err(|why| refusal.of(&why))?;
     let server_ms = match time.as_ref().and_then(server_ms) {
         Some(ms) => ms,
-        None => return Err(not_redis(address, "it does not tell the time")),
+        None => return Err(not_redis(access, "it does not tell the time")),
     };
+    let _named = answers.next(); // a connection without a name is as good
     let (mut tracks, mut forgotten) = (false, Forgotten::new(None, None));
     if role == Role::Tracked {
         tracks = !matches!(answers.next(), Some(Value::ServerError(_)) | None);
@@ -166,10 +297,24 @@ pub(crate) async fn dial(
         let (stats, limit) = (answers.next(), answers.next());
         forgotten = Forgotten::new(stats.as_ref(), limit.as_ref());
     }
-    if let Some(refusal) = answers.find_map(|answer| answer.extract_error().err()) {
-        return Err(refine(address, &refusal));
+    if let Some(refused) = answers.find_map(|answer| answer.extract_error().err()) {
+        return Err(refusal.of(&refused));
     }
-    Ok(Dialled { connection, sent, server_ms, tracks, forgotten })
+    Ok(Dialled { connection, driver, sent, server_ms, tracks, forgotten })
+}
+
+/// Who we are and what we want, as the client crate says it.
+fn greeting(address: &Address, login: Option<&Credentials>) -> RedisConnectionInfo {
+    let greeting = RedisConnectionInfo::default()
+        .set_protocol(ProtocolVersion::RESP3)
+        .set_db(i64::from(address.database))
+        // Our own name says more, and CLIENT SETINFO needs a permission.
+        .set_skip_set_lib_name();
+    match login.map(Credentials::parts) {
+        Some((Some(user), password)) => greeting.set_username(user).set_password(password),
+        Some((None, password)) => greeting.set_password(password),
+        None => greeting,
+    }
 }
 
 /// All answers of a pipeline; a refusal is an answer.
@@ -186,15 +331,15 @@ pub(crate) fn server_ms(answer: &Value) -> Option<u64> {
     secs.checked_mul(1000)?.checked_add(micros / 1000)
 }
 
-fn check_version(address: &Address, info: Option<Value>) -> Result<(), NoConnection> {
+fn check_version(refusal: &Refusal<'_>, info: Option<Value>) -> Result<(), NoConnection> {
     let text: String = match info.map(|info| info.extract_error()) {
         Some(Ok(info)) => ::redis::from_redis_value(info).unwrap_or_default(),
-        Some(Err(why)) => return Err(refine(address, &why)),
+        Some(Err(why)) => return Err(refusal.of(&why)),
         None => String::new(),
     };
     let found = text.lines().find_map(|line| line.strip_prefix("redis_version:"));
     let Some(found) = found else {
-        return Err(not_redis(address, "it does not tell its version"));
+        return Err(not_redis(refusal.access, "it does not tell its version"));
     };
     let mut parts = found.trim().split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
@@ -202,74 +347,130 @@ fn check_version(address: &Address, info: Option<Value>) -> Result<(), NoConnect
         return Ok(());
     }
     let text = format!(
-        "{address} is Redis {}, and larder needs 7.0 or newer: upgrade the server",
+        "{} is Redis {}, and larder needs 7.0 or newer: upgrade the server",
+        refusal.access,
         found.trim()
     );
     Err(NoConnection::Wrong(Error::new(ErrorKind::Config, text)))
 }
 
-fn silent(address: &Address) -> NoConnection {
-    NoConnection::Away(format!("{address} does not answer"))
+fn silent(access: &Access) -> NoConnection {
+    let hint = if access.address.is_tls() { "; so is a port that is not one for TLS" } else { "" };
+    NoConnection::Away(format!("{access} is silent for {:?}{hint}", access.patience))
 }
 
-fn not_redis(address: &Address, why: &str) -> NoConnection {
-    let text = format!("{address} does not speak Redis' protocol ({why}): check host and port");
+fn not_redis(access: &Access, why: &str) -> NoConnection {
+    let hint = match access.address.place {
+        Place::Tcp { tls: false, .. } => "check host and port; a port for TLS needs rediss://",
+        Place::Tcp { tls: true, .. } => "check host and port",
+        Place::Unix(_) => "check the path",
+    };
+    let text = format!("{access} does not speak Redis' protocol ({why}): {hint}");
     NoConnection::Wrong(Error::new(ErrorKind::Config, text))
 }
 
-fn refine(address: &Address, why: &RedisError) -> NoConnection {
-    let wrong = |text: String| NoConnection::Wrong(Error::new(ErrorKind::Config, text));
-    let text = why.to_string();
-    let said = why.detail().unwrap_or_default();
-    match why.code().unwrap_or_default() {
-        "WRONGPASS" => {
-            return wrong(format!(
-                "{address} refuses the user name or password: check the URL's user:password@ part"
-            ));
-        }
-        "NOAUTH" => {
-            return wrong(format!(
-                "{address} asks for a password: put one in the URL, redis://user:password@host:port/0"
-            ));
-        }
-        "DENIED" => {
-            return wrong(format!(
-                "{address} is in protected mode and takes no one from outside its own machine: {said}"
-            ));
-        }
-        "NOPERM" => return wrong(format!("{address}: the user lacks a permission: {said}")),
-        "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "BUSY" => return NoConnection::Away(text),
-        _ => {}
-    }
-    // Of a refused SELECT the client keeps the words and not the code.
-    if text.contains("permissions to run") {
-        return wrong(format!("{address}: the user lacks a permission: {said}"));
-    }
-    if text.contains("DB index") || text.contains("invalid DB") {
-        let db = address.database();
-        return wrong(format!(
-            "{address} has no database {db}: choose one below its `databases` setting (16 unless set)"
-        ));
-    }
-    match why.kind() {
-        RedisKind::AuthenticationFailed => wrong(format!(
-            "{address} refuses the user name or password: check the URL's user:password@ part"
-        )),
-        RedisKind::RESP3NotSupported => {
-            wrong(format!("{address} does not know RESP3: larder needs Redis 7.0 or newer"))
-        }
-        RedisKind::Parse | RedisKind::UnexpectedReturnType => {
-            not_redis(address, "its answer cannot be read")
-        }
-        RedisKind::InvalidClientConfig => wrong(format!("{address} cannot be used: {text}")),
-        RedisKind::Io
-            if !why.is_connection_refusal() && !why.is_timeout() && why.is_connection_dropped() =>
-        {
-            match not_redis(address, "it closed the connection without an answer") {
-                NoConnection::Wrong(why) => NoConnection::HungUp(why),
-                other => other,
+/// A server's refusal, in our words: some servers repeat in theirs what they were sent, and that is
+/// where the password was.
+struct Refusal<'a> {
+    access: &'a Access,
+    login: Option<&'a Credentials>,
+}
+
+impl Refusal<'_> {
+    fn without_secrets<'t>(&self, said: &'t str) -> &'t str {
+        let said = said.split_once("with args beginning").map_or(said, |(before, _)| before);
+        match self.login.map(Credentials::parts) {
+            Some((_, password)) if !password.is_empty() && said.contains(password) => {
+                "(not repeated)"
             }
+            _ => said,
         }
-        _ => NoConnection::Away(format!("{address}: {text}")),
+    }
+
+    fn of(&self, why: &RedisError) -> NoConnection {
+        let access = self.access;
+        let wrong = |text: String| NoConnection::Wrong(Error::new(ErrorKind::Config, text));
+        let text = why.to_string();
+        let shown = self.without_secrets(&text);
+        let said = self.without_secrets(why.detail().unwrap_or_default());
+        let no_login = || {
+            wrong(format!("{access} refuses the user name or password: check {}", access.look_at()))
+        };
+        match why.code().unwrap_or_default() {
+            "WRONGPASS" => return no_login(),
+            "NOAUTH" => {
+                return wrong(format!(
+                    "{access} asks for a password: put one in the URL, redis://user:password@host:port/0, or give redis_credentials"
+                ));
+            }
+            "DENIED" => {
+                return wrong(format!(
+                    "{access} is in protected mode and takes no one from outside its own machine: {said}"
+                ));
+            }
+            "NOPERM" => return wrong(format!("{access}: the user lacks a permission: {said}")),
+            "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "BUSY" => {
+                return NoConnection::Away(format!("{access}: {shown}"));
+            }
+            _ => {}
+        }
+        // Of a refused SELECT the client keeps the words and not the code.
+        if text.contains("permissions to run") {
+            return wrong(format!("{access}: the user lacks a permission: {said}"));
+        }
+        if text.contains("DB index") || text.contains("invalid DB") {
+            let database = access.address.database;
+            return wrong(format!(
+                "{access} has no database {database}: choose one below its `databases` setting (16 unless set)"
+            ));
+        }
+        #[cfg(feature = "tls")]
+        if let Some(trouble) = io_cause(why).and_then(|why| access.tls_trouble(why)) {
+            return trouble;
+        }
+        match why.kind() {
+            RedisKind::AuthenticationFailed => no_login(),
+            RedisKind::RESP3NotSupported => {
+                wrong(format!("{access} does not know RESP3: larder needs Redis 7.0 or newer"))
+            }
+            RedisKind::Parse | RedisKind::UnexpectedReturnType => {
+                not_redis(access, "its answer cannot be read")
+            }
+            RedisKind::InvalidClientConfig => wrong(format!("{access} cannot be used: {shown}")),
+            RedisKind::Io
+                if !why.is_connection_refusal()
+                    && !why.is_timeout()
+                    && why.is_connection_dropped() =>
+            {
+                NoConnection::HungUp(hung_up(access))
+            }
+            _ => NoConnection::Away(format!("{access}: {shown}")),
+        }
+    }
+}
+
+fn hung_up(access: &Access) -> Error {
+    // With TLS 1.3 a server looks at our certificate when we think that all is well. What it says of it
+    // may be lost when it hangs up.
+    #[cfg(feature = "tls")]
+    if let Some(tunnel) = &access.tls {
+        let asks = super::tls::asks(tunnel.shows_certificate);
+        return access
+            .error(&format!("it closed the connection without an answer; perhaps {asks}"));
+    }
+    match not_redis(access, "it closed the connection without an answer") {
+        NoConnection::Wrong(why) | NoConnection::HungUp(why) => why,
+        NoConnection::Away(text) => Error::new(ErrorKind::Config, text),
+    }
+}
+
+/// What the socket said. The client crate hands it out wrapped once more.
+#[cfg(feature = "tls")]
+fn io_cause(why: &RedisError) -> Option<&std::io::Error> {
+    type Wrapped = std::sync::Arc<dyn std::error::Error + Send + Sync>;
+    let cause = std::error::Error::source(why)?;
+    match cause.downcast_ref::<Wrapped>() {
+        Some(cause) => cause.downcast_ref(),
+        None => cause.downcast_ref(),
     }
 }

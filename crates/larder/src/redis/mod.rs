@@ -1,16 +1,25 @@
 //! Redis, kept connected: the only folder that names the client crate, with `far/redis` beside it.
 //!
 //! [`Supervisor`] keeps one connection of a [`Role`] alive; a [`Line`] is one such connection. What is
-//! asked over it is far's business: this folder knows of addresses, connections, heartbeats and
-//! scripts, and of no entry.
+//! asked over it is far's business: this folder knows of addresses, credentials, certificates,
+//! connections, heartbeats and scripts, and of no entry.
 
+mod address;
 mod connect;
+mod credentials;
 mod forgotten;
 mod reads;
 mod script;
 mod supervisor;
+#[cfg(feature = "tls")]
+mod tls;
+mod wire;
 
-pub(crate) use connect::{Address, NoConnection, Role};
+pub(crate) use connect::{Access, NoConnection, Role, Wishes};
+pub(crate) use credentials::Ask;
+pub use credentials::Credentials;
 pub(crate) use reads::Names;
 pub(crate) use script::Script;
 pub(crate) use supervisor::{Line, Pushed, Supervisor, Terms};
+#[cfg(feature = "tls")]
+pub use tls::Tls;

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
-use super::connect::{Address, Dialled, NoConnection, Role, all, dial, server_ms};
+use super::connect::{Access, Dialled, Driver, NoConnection, Role, all, dial, server_ms};
 use super::forgotten::Forgotten;
 use super::reads::Reads;
 use super::script::Script;
@@ -43,7 +43,7 @@ pub(crate) enum Pushed<'a> {
 /// What every connection of one process shares.
 #[derive(Clone)]
 pub(crate) struct Terms {
-    pub(crate) address: Address,
+    pub(crate) access: Access,
     pub(crate) scripts: &'static [&'static Script],
     /// The bound B.
     pub(crate) bound: Duration,
@@ -57,6 +57,7 @@ pub(crate) struct Terms {
 /// One connection, from its first heartbeat to its end.
 pub(crate) struct Line {
     connection: MultiplexedConnection,
+    _driver: Driver,
     pub(crate) pulse: Arc<Pulse>,
     tracks: bool,
     forgotten: Forgotten,
@@ -257,14 +258,14 @@ impl Supervisor {
             move |push: PushInfo| hear(&push, role, &pulse, &lost, &*pushed)
         };
         let terms = &self.terms;
-        let Dialled { connection, sent, server_ms, tracks, forgotten } =
-            dial(&terms.address, self.role, terms.scripts, &terms.clock, heard).await?;
+        let Dialled { connection, driver, sent, server_ms, tracks, forgotten } =
+            dial(&terms.access, self.role, terms.scripts, &terms.clock, heard).await?;
         if self.role == Role::Tracked
             && !tracks
             && !self.said_untracked.swap(true, Ordering::Relaxed)
         {
             tracing::warn!(
-                redis = %terms.address,
+                redis = %terms.access,
                 "the server refuses CLIENT TRACKING: near copies end with the bound, and waiters poll; grant +client|tracking"
             );
         }
@@ -273,6 +274,7 @@ impl Supervisor {
         let (reads, runtime) = (Reads::default(), Handle::current());
         let line = Arc::new(Line {
             connection,
+            _driver: driver,
             pulse,
             tracks,
             forgotten,
@@ -347,7 +349,7 @@ impl Supervisor {
         if self.role == Role::Tracked {
             (self.terms.pushed)(Pushed::Gap);
             self.terms.observe.tell(Event::Connected { again });
-            tracing::info!(redis = %self.terms.address, again, "connected");
+            tracing::info!(redis = %self.terms.access, again, "connected");
         }
         self.replace(Ok(line.clone()));
         self.up.send_replace(true);
@@ -368,7 +370,7 @@ impl Supervisor {
         if self.role == Role::Tracked {
             (self.terms.pushed)(Pushed::Gap);
             self.terms.observe.tell(Event::Disconnected { why });
-            tracing::warn!(redis = %self.terms.address, why, "disconnected; reads go to the loader");
+            tracing::warn!(redis = %self.terms.access, why, "disconnected; reads go to the loader");
         }
     }
 }

@@ -13,6 +13,7 @@
 )]
 #![allow(unreachable_pub, reason = "it is a module of each test file, and none of them has a door")]
 
+pub mod authority;
 pub mod ear;
 pub mod process;
 pub mod proxy;
@@ -20,6 +21,7 @@ pub mod server;
 pub mod versions;
 pub mod world;
 
+pub use authority::{Authority, Paper};
 pub use ear::{Ear, Heard};
 pub use process::Process;
 pub use proxy::{Proxy, Way};

@@ -20,7 +20,8 @@ impl Server {
         Server::with(&[])
     }
 
-    /// `settings` as on the command line: `["--requirepass", "secret"]`.
+    /// `settings` as on the command line: `["--requirepass", "secret"]`. `{free}` stands for a port that is
+    /// free, `{folder}` for the server's own folder.
     pub fn with(settings: &[&str]) -> Server {
         let number = SERVERS.fetch_add(1, Ordering::Relaxed);
         let name = format!("larder-test-{}-{number}", std::process::id());
@@ -45,6 +46,43 @@ impl Server {
 
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/0", self.port)
+    }
+
+    /// That of `--tls-port`.
+    pub fn tls_port(&self) -> u16 {
+        let (_, port): (String, u16) = self.ask("CONFIG GET tls-port");
+        port
+    }
+
+    pub fn folder(&self) -> &std::path::Path {
+        &self.folder
+    }
+
+    /// What the server calls each connection of larder's, and the rest it says of it, in order.
+    pub fn larders(&self) -> Vec<String> {
+        let list: String = self.ask("CLIENT LIST");
+        let mut named: Vec<String> = list
+            .lines()
+            .filter_map(|line| Some(line[line.find("name=larder:")? + 5..].to_owned()))
+            .collect();
+        named.sort();
+        named
+    }
+
+    /// What was refused since the server began.
+    pub fn refusals(&self) -> Vec<String> {
+        let log: Vec<std::collections::HashMap<String, redis::Value>> = self.ask("ACL LOG");
+        let word = |entry: &std::collections::HashMap<String, redis::Value>, field: &str| {
+            redis::from_redis_value_ref::<String>(&entry[field]).unwrap()
+        };
+        log.iter()
+            .map(|entry| format!("{} {}", word(entry, "reason"), word(entry, "object")))
+            .collect()
+    }
+
+    /// Ends all connections but the one that asks.
+    pub fn hangs_up(&self) {
+        let _: i64 = self.ask("CLIENT KILL TYPE normal");
     }
 
     /// As `kill -9`.
@@ -126,7 +164,14 @@ pub fn free_port() -> u16 {
 fn launch(port: u16, folder: &PathBuf, settings: &[String]) -> Option<Child> {
     let mut command = Command::new("redis-server");
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
-    command.args(["--save", "", "--appendonly", "no", "--dir"]).arg(folder).args(settings);
+    command.args(["--save", "", "--appendonly", "no", "--dir"]).arg(folder);
+    for word in settings {
+        let word = word.replace("{folder}", &folder.display().to_string());
+        match word.contains("{free}") {
+            true => command.arg(word.replace("{free}", &free_port().to_string())),
+            false => command.arg(word),
+        };
+    }
     // Written once the port is its own: another test's server may answer there before ours has failed.
     let pid = folder.join("pid");
     let _ = std::fs::remove_file(&pid);

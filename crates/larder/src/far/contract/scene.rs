@@ -115,11 +115,19 @@ impl Process {
     async fn on_redis(url: &str, clock: &Clock, app: &str) -> Process {
         use crate::clock::SECOND;
         use crate::far::redis::{RedisFar, Settings};
+        use crate::redis::Wishes;
 
         let told = Arc::new(Mutex::new(Vec::new()));
         // Two busy cores must not look like a lost connection.
         let settings = Settings {
-            url: url.to_owned(),
+            wishes: Wishes {
+                url: url.to_owned(),
+                credentials: None,
+                #[cfg(feature = "tls")]
+                tls: None,
+                patience: 10 * SECOND,
+                keepalive: 30 * SECOND,
+            },
             bound: 60 * SECOND,
             deadline: 10 * SECOND,
             end_deadline: 10 * SECOND,

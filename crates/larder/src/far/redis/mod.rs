@@ -16,7 +16,9 @@ use crate::error::{Error, ErrorKind, FarError};
 use crate::key::{Key, Tag};
 use crate::observe::Observe;
 use crate::pulse::Pulse;
-use crate::redis::{Address, Line, Names, NoConnection, Pushed, Role, Script, Supervisor, Terms};
+use crate::redis::{
+    Access, Line, Names, NoConnection, Pushed, Role, Script, Supervisor, Terms, Wishes,
+};
 
 static READ: Script = Script::new(include_str!("scripts/read.lua"));
 static STORE: Script = Script::new(include_str!("scripts/store.lua"));
@@ -28,7 +30,7 @@ static ALL: [&Script; 6] = [&READ, &STORE, &FAIL, &RELEASE, &EXTEND, &PUT];
 
 /// How to reach Redis, and how long to wait for it.
 pub(crate) struct Settings {
-    pub(crate) url: String,
+    pub(crate) wishes: Wishes,
     pub(crate) bound: Duration,
     pub(crate) deadline: Duration,
     pub(crate) end_deadline: Duration,
@@ -55,13 +57,13 @@ impl RedisFar {
         clock: Clock,
         observe: Observe,
     ) -> Result<RedisFar, Error> {
-        let address = Address::parse(&settings.url)?;
+        let access = Access::new(&settings.wishes, app)?;
         let pushed: Arc<dyn Fn(Pushed<'_>) + Send + Sync> = Arc::new(move |pushed| match pushed {
             Pushed::Key(name) => changes(Change::Name(name)),
             Pushed::Gap => changes(Change::Gap),
         });
         let terms = Terms {
-            address: address.clone(),
+            access: access.clone(),
             scripts: &ALL,
             bound: settings.bound,
             deadline: settings.deadline,
@@ -85,7 +87,7 @@ impl RedisFar {
                 }
                 Err(NoConnection::Away(why)) => {
                     if Arc::ptr_eq(supervisor, &tracked) {
-                        tracing::warn!(redis = %address, %why, "redis is not there: starting without it, loaders are asked");
+                        tracing::warn!(redis = %access, %why, "redis is not there: starting without it, loaders are asked");
                         observe.tell(crate::observe::Event::Disconnected { why: &why });
                     }
                     Err(why)
