@@ -80,6 +80,13 @@ impl Server {
             .collect()
     }
 
+    /// How many connections were ever made.
+    pub fn connections(&self) -> u64 {
+        let info: String = self.ask("INFO stats");
+        let made = info.lines().find_map(|line| line.strip_prefix("total_connections_received:"));
+        made.unwrap().parse().unwrap()
+    }
+
     /// Ends all connections but the one that asks.
     pub fn hangs_up(&self) {
         let _: i64 = self.ask("CLIENT KILL TYPE normal");
@@ -118,12 +125,13 @@ impl Server {
 
     /// One command, as text: `server.ask("GET key")`. Words stand apart by spaces.
     pub fn ask<T: redis::FromRedisValue>(&self, command: &str) -> T {
-        let mut words = command.split_whitespace();
-        let mut cmd = redis::cmd(words.next().unwrap());
-        words.for_each(|word| {
-            cmd.arg(word);
-        });
-        cmd.query(&mut self.client()).unwrap()
+        asked(&mut self.client(), command)
+    }
+
+    /// As [`ask`](Self::ask), where a password is required.
+    pub fn ask_as<T: redis::FromRedisValue>(&self, password: &str, command: &str) -> T {
+        let url = format!("redis://:{password}@127.0.0.1:{}", self.port);
+        asked(&mut redis::Client::open(url).unwrap().get_connection().unwrap(), command)
     }
 
     /// All keys, in order.
@@ -154,6 +162,15 @@ impl Drop for Server {
         self.kill();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+fn asked<T: redis::FromRedisValue>(client: &mut redis::Connection, command: &str) -> T {
+    let mut words = command.split_whitespace();
+    let mut cmd = redis::cmd(words.next().unwrap());
+    words.for_each(|word| {
+        cmd.arg(word);
+    });
+    cmd.query(client).unwrap()
 }
 
 pub fn free_port() -> u16 {
