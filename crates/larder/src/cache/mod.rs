@@ -204,8 +204,8 @@ where
         let name = self.name(key)?;
         let tiers = &self.shared.tiers;
         // Before anything is made ready for far: a hit near allocates nothing.
-        if let Some(held) = tiers.near_hit(&name, &self.extra, true) {
-            return Ok(Some((held, Origin::Near)));
+        if let Hit::Fresh(answer) = tiers.near_hit(&name, &self.extra, true) {
+            return Ok(Some(answer));
         }
         let call = self.call_of(key, &name, true)?;
         Ok(tiers.get(&call).await)
