@@ -15,7 +15,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
-use crate::entry::Ended;
+use crate::entry::{Compression, Ended};
 use crate::error::{Error, ErrorKind, FarError};
 use crate::invalidation::{Ends, Target};
 use crate::key::{Namespace, Tag};
@@ -211,6 +211,7 @@ pub(crate) struct Settings {
     pub(crate) policy: Policy,
     pub(crate) schema: u32,
     pub(crate) codec: u8,
+    pub(crate) compression: Compression,
     pub(crate) per_user: bool,
     /// The type of the closure that knows an entry's tags.
     pub(crate) tagger: Option<TypeId>,

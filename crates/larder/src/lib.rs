@@ -58,7 +58,7 @@ pub use cache::{Cache, CacheBuilder, Found, Lease, Leased, Scoped, Stored, UserC
 #[cfg(feature = "test-support")]
 pub use clock::Clock;
 pub use clock::{DAY, HOUR, MINUTE, SECOND};
-pub use entry::{Codec, Entry, Freshness, Origin};
+pub use entry::{Codec, Compression, Entry, Freshness, Origin};
 pub use error::{Error, ErrorKind};
 #[cfg(feature = "test-support")]
 #[doc(hidden)]

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Cache, Shared, Tagger, UserCache};
-use crate::entry::{Codec, Shape, Value};
+use crate::entry::{Codec, Compression, Shape, Value};
 use crate::error::{Error, ErrorKind};
 use crate::key::{Tag, ToKey};
 use crate::larder::{Larder, Settings};
@@ -23,6 +23,7 @@ pub struct CacheBuilder<K: ?Sized, V> {
     name: String,
     schema: u32,
     codec: Codec,
+    compression: Compression,
     policy: Policy,
     tagger: Option<Tagger<K>>,
     tagger_type: Option<TypeId>,
@@ -49,6 +50,7 @@ impl<K: ?Sized, V> CacheBuilder<K, V> {
             name,
             schema: 1,
             codec: Codec::default(),
+            compression: Compression::default(),
             policy: Policy {
                 lifetime: Lifetime::fresh_for(Duration::from_secs(60)),
                 stale: Stale::default(),
@@ -103,7 +105,21 @@ impl<K: ?Sized, V> CacheBuilder<K, V> {
         self
     }
 
+    /// How values are made smaller before they are stored. LZ4 for those of more than 1 KiB, where the
+    /// feature `lz4` is on; it is one of the defaults.
+    ///
+    /// Readers do not go by this but by what each entry says, so it can be changed at any time.
+    pub fn compression(mut self, compression: Compression) -> CacheBuilder<K, V> {
+        self.compression = compression;
+        self
+    }
+
     /// A value that takes more bytes is handed out, not stored, and counted. 8 MiB.
+    ///
+    /// Counted is what the codec writes, before compression; writing stops there, so that a giant costs
+    /// no more memory than this. Also the most that is read: an entry that is longer, or says that
+    /// it inflates to more, is a miss, [counted](crate::Stats::unreadable) before anything is reserved
+    /// for it. All processes of a fleet should have the same.
     pub fn value_bytes_max(mut self, bytes: usize) -> CacheBuilder<K, V> {
         self.policy.value_bytes_max = bytes;
         self
@@ -155,13 +171,15 @@ where
             policy: self.policy.clone(),
             schema: self.schema,
             codec: self.codec.id(),
+            compression: self.compression,
             per_user,
             tagger: self.tagger_type,
         };
+        let bytes_max = self.policy.value_bytes_max;
         let shared = Shared::<K, V> {
             namespace: self.larder.namespace(&self.name, self.schema)?,
             policy: Arc::new(self.policy),
-            shape: Arc::new(shape::<V>(self.codec, self.schema)),
+            shape: Arc::new(shape::<V>(self.codec, self.schema, self.compression, bytes_max)),
             tagger: self.tagger,
             tiers: self.larder.tiers(&self.name),
             larder: self.larder.clone(),
@@ -172,13 +190,15 @@ where
     }
 }
 
-fn shape<V>(codec: Codec, schema: u32) -> Shape
+fn shape<V>(codec: Codec, schema: u32, compression: Compression, bytes_max: usize) -> Shape
 where
     V: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
     Shape {
         codec: codec.id(),
         schema,
+        compression,
+        bytes_max,
         encode: Box::new(move |value, bytes_max| match value.downcast_ref::<V>() {
             Some(value) => codec.encode(value, bytes_max),
             None => Err(Error::new(ErrorKind::Encode, "a value of another type")),

@@ -11,7 +11,7 @@ use std::fmt;
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{Generation, Tagged, Token};
+use super::{Generation, Tagged, Token, Way};
 use crate::error::{Error, ErrorKind};
 use crate::key::{Key, Tag};
 
@@ -26,6 +26,7 @@ const VERSION: u8 = 1;
 const FLAGS_AT: usize = 2;
 const NEGATIVE: u8 = 1;
 const COMPRESSION: u8 = 0b110;
+const COMPRESSION_AT: u32 = 1;
 /// Set in place on the server, and so the one bit that the checksum does not cover.
 const SOFT_EXPIRED: u8 = 1 << 7;
 
@@ -45,6 +46,8 @@ pub(crate) struct Header {
     pub(crate) negative: bool,
     /// Marked in Redis as no longer fresh.
     pub(crate) soft_expired: bool,
+    /// How the payload is compressed.
+    pub(crate) way: Way,
     /// How long Redis was told to keep it.
     pub(crate) hard_ms: u32,
     pub(crate) fresh_ms: u32,
@@ -113,7 +116,8 @@ pub(crate) fn encode(header: &Header, key: &Key, payload: &[u8]) -> Result<Vec<u
 
     let negative = if header.negative { NEGATIVE } else { 0 };
     let soft_expired = if header.soft_expired { SOFT_EXPIRED } else { 0 };
-    out.extend([MAGIC, VERSION, negative | soft_expired, tag_count]);
+    let flags = negative | soft_expired | (header.way.id() << COMPRESSION_AT);
+    out.extend([MAGIC, VERSION, flags, tag_count]);
     out.extend(header.hard_ms.to_le_bytes());
     out.extend(header.id);
     out.push(header.codec);
@@ -163,6 +167,7 @@ pub(crate) fn decode<'a>(
     let mut header = Header {
         negative: flags & NEGATIVE != 0,
         soft_expired: flags & SOFT_EXPIRED != 0,
+        way: Way::None,
         hard_ms: u32::from_le_bytes(rest.array()?),
         id: rest.array()?,
         codec: u8::from_le_bytes(rest.array()?),
@@ -191,9 +196,8 @@ pub(crate) fn decode<'a>(
     if flags & !(NEGATIVE | COMPRESSION | SOFT_EXPIRED) != 0 {
         return Err(Unreadable::Flags(flags));
     }
-    if flags & COMPRESSION != 0 {
-        return Err(Unreadable::Compression((flags & COMPRESSION) >> 1));
-    }
+    let way = (flags & COMPRESSION) >> COMPRESSION_AT;
+    header.way = Way::of_id(way).ok_or(Unreadable::Compression(way))?;
     if header.codec != codec {
         return Err(Unreadable::Codec(header.codec));
     }

@@ -18,10 +18,13 @@ use crate::error::{Error, ErrorKind};
 use crate::key::{Key, Tag};
 
 pub(crate) mod codec;
+pub(crate) mod compression;
 pub(crate) mod envelope;
 
 pub use codec::Codec;
 pub(crate) use codec::Encoded;
+pub use compression::Compression;
+pub(crate) use compression::{Payload, Way};
 
 /// Names one load or one write.
 pub(crate) type Token = [u8; 16];
@@ -41,6 +44,9 @@ pub(crate) struct Tagged {
 pub(crate) struct Shape {
     pub(crate) codec: u8,
     pub(crate) schema: u32,
+    pub(crate) compression: Compression,
+    /// No value of more bytes is made of what far has.
+    pub(crate) bytes_max: usize,
     pub(crate) encode: EncodeValue,
     pub(crate) decode: DecodeValue,
 }
@@ -51,9 +57,14 @@ impl Shape {
         unwinding(|| (self.encode)(value, bytes_max))
     }
 
-    /// From bytes, likewise.
-    pub(crate) fn decoded(&self, bytes: &[u8]) -> Result<Value, Error> {
-        unwinding(|| (self.decode)(bytes))
+    /// From what stands in an envelope, likewise.
+    pub(crate) fn decoded(&self, way: Way, payload: &[u8]) -> Result<Value, Error> {
+        unwinding(|| {
+            let bytes = way.inflate(payload, self.bytes_max).map_err(|fault| {
+                Error::new(ErrorKind::Encode, "cannot inflate value").because(fault)
+            })?;
+            (self.decode)(&bytes)
+        })
     }
 }
 

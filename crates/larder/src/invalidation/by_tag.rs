@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use crate::clock::Moment;
+use crate::entry::compression::Fault;
 use crate::entry::envelope::{self, Header, Unreadable};
 use crate::entry::{Generation, Held, Shape, Tagged};
 use crate::error::Error;
@@ -25,6 +26,8 @@ pub(crate) enum Verdict {
     Stale(Held),
     /// A tag was ended, or its time is up: the next load must be given leave over this very one.
     Dead,
+    /// It is longer than this cache takes: left to those who take it, and loaded over if need be.
+    Large(Fault),
 }
 
 /// More than this ahead of our estimate, a time of storing says nothing.
@@ -62,8 +65,17 @@ impl Opened<'_> {
         server_now_ms: u64,
         now: Moment,
     ) -> Result<Verdict, Error> {
-        let Header { id, negative, soft_expired, hard_ms, fresh_ms, stored_at_ms, tags, .. } =
-            self.header;
+        let Header {
+            id,
+            negative,
+            soft_expired,
+            way,
+            hard_ms,
+            fresh_ms,
+            stored_at_ms,
+            tags,
+            ..
+        } = self.header;
         let current = |tagged: &Tagged| {
             let at = asked.iter().position(|asked| *asked == tagged.tag);
             at.and_then(|at| generations.get(at)) == Some(&Some(tagged.generation))
@@ -79,12 +91,16 @@ impl Opened<'_> {
         if !alive || !carried || !(fresh || stale) {
             return Ok(Verdict::Dead);
         }
-        let value = if negative { None } else { Some(shape.decoded(self.payload)?) };
+        let bytes = way.whole_bytes(self.payload).unwrap_or(self.payload.len());
+        if bytes > shape.bytes_max {
+            return Ok(Verdict::Large(Fault::Large { bytes, max: shape.bytes_max }));
+        }
+        let value = if negative { None } else { Some(shape.decoded(way, self.payload)?) };
         let age = Duration::from_millis(age_ms);
         let left = |ms: u32| now.plus(Duration::from_millis(ms.into()).saturating_sub(age));
         let held = Held {
             value,
-            weight: self.payload.len() as u64,
+            weight: bytes as u64,
             tags: tags.into(),
             received: now,
             age,

@@ -31,7 +31,8 @@ pub(crate) struct Policy {
     pub(crate) backoff: Duration,
     /// A load that takes longer is stopped.
     pub(crate) max_load: Duration,
-    /// A value that is longer as bytes is handed out, and not stored.
+    /// A value that is longer as bytes, before compression, is handed out, and neither stored nor
+    /// read from far.
     pub(crate) value_bytes_max: usize,
     /// A key that is longer as bytes is refused.
     pub(crate) key_bytes_max: usize,

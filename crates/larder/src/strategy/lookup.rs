@@ -230,6 +230,11 @@ impl Tiers {
         let (held, fresh) = match verdict {
             Ok(Verdict::Alive(held)) if call.takes(&held) => (Arc::new(held), true),
             Ok(Verdict::Stale(held)) if call.takes(&held) => (Arc::new(held), false),
+            Ok(Verdict::Large(why)) => {
+                let why = &why.to_string();
+                self.observe.tell(Event::Unreadable { cache: self.observe.cache(), why });
+                return Ok(Seen::Rejected(Some(id)));
+            }
             Ok(_) => return Ok(Seen::Rejected(Some(id))),
             Err(why) => return Err(why.to_string()),
         };

@@ -11,7 +11,7 @@ use super::{Call, Tiers};
 use crate::clock::Moment;
 use crate::coordination::lease::Lease;
 use crate::entry::envelope::{self, Header};
-use crate::entry::{Encoded, Held, Tagged, Token, Value};
+use crate::entry::{Encoded, Held, Payload, Tagged, Token, Value};
 use crate::key::Tag;
 use crate::observe::{Event, NotStored};
 use crate::policy::Drawn;
@@ -137,9 +137,9 @@ impl Tiers {
         times: Times,
     ) -> Result<(Vec<u8>, u64), NotStored> {
         let payload = match &loaded.value {
-            None => Vec::new(),
+            None => Payload::default(),
             Some(value) => match call.shape.encoded(value, call.policy.value_bytes_max) {
-                Ok(Encoded::Bytes(bytes)) => bytes,
+                Ok(Encoded::Bytes(bytes)) => call.shape.compression.pack(bytes),
                 Ok(Encoded::TooLarge) => return Err(NotStored::TooLarge),
                 Err(why) => {
                     tracing::warn!(key = %call.key, %why, "a value cannot be stored");
@@ -152,6 +152,7 @@ impl Tiers {
             id,
             negative: loaded.value.is_none(),
             soft_expired: false,
+            way: payload.way,
             hard_ms: ms(times.drawn.whole),
             fresh_ms: ms(times.drawn.fresh),
             stored_at_ms: times.server_now_ms,
@@ -160,8 +161,8 @@ impl Tiers {
             schema: call.shape.schema,
             tags: tagged.to_vec(),
         };
-        match envelope::encode(&header, &call.key, &payload) {
-            Ok(bytes) => Ok((bytes, payload.len() as u64)),
+        match envelope::encode(&header, &call.key, &payload.bytes) {
+            Ok(bytes) => Ok((bytes, payload.whole_bytes as u64)),
             Err(why) => {
                 tracing::warn!(key = %call.key, %why, "a value cannot be stored");
                 Err(NotStored::Encode)

@@ -27,6 +27,7 @@ fn plain() -> Header {
         id: std::array::from_fn(|at| 0xa0 + at as u8),
         negative: false,
         soft_expired: false,
+        way: Way::None,
         hard_ms: 66_000,
         fresh_ms: 60_000,
         stored_at_ms: 1_767_225_600_000,
@@ -178,7 +179,7 @@ fn what_is_wrong_is_told_apart() {
     assert_eq!(read(b"{\"id\":17}"), Err(Unreadable::Magic));
     assert_eq!(read(&changed(1, 9)), Err(Unreadable::Version(9)));
     assert_eq!(read(&whole[..60]), Err(Unreadable::Truncated));
-    assert_eq!(read(&changed(2, 0b0000_0100)), Err(Unreadable::Compression(2)));
+    assert_eq!(read(&changed(2, 0b0000_0110)), Err(Unreadable::Compression(3)));
     assert_eq!(read(&changed(2, 0b0001_0000)), Err(Unreadable::Flags(0b0001_0000)));
     assert_eq!(read(&changed(24, 2)), Err(Unreadable::Codec(2)));
     assert_eq!(read(&changed(25, 4)), Err(Unreadable::Schema(4)));
