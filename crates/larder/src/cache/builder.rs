@@ -15,13 +15,16 @@ use crate::key::{Tag, ToKey};
 use crate::larder::{Larder, Settings};
 use crate::policy::{Lifetime, Policy, Stale};
 
+/// The first shape of a value.
+const SCHEMA: u32 = 1;
+
 /// Settles how one cache behaves. Ends with [`per_user`](Self::per_user) or, asked for by name,
 /// [`shared`](Self::shared).
 #[must_use]
 pub struct CacheBuilder<K: ?Sized, V> {
     larder: Larder,
     name: String,
-    schema: u32,
+    schema: Option<u32>,
     codec: Codec,
     compression: Compression,
     policy: Policy,
@@ -48,7 +51,7 @@ impl<K: ?Sized, V> CacheBuilder<K, V> {
         CacheBuilder {
             larder,
             name,
-            schema: 1,
+            schema: None,
             codec: Codec::default(),
             compression: Compression::default(),
             policy: Policy {
@@ -65,11 +68,11 @@ impl<K: ?Sized, V> CacheBuilder<K, V> {
         }
     }
 
-    /// The number of the value's shape. 1; count it up with every change of the type that old bytes cannot
-    /// be read as: entries of another number are never looked at, so two versions of a service can run
-    /// side by side.
+    /// The number of the value's shape. 1, and for `Codec::Postcard` to be told; count it up by one with
+    /// every change of the type that old bytes cannot be read as: entries of another number are never
+    /// looked at, so two versions of a service can run side by side.
     pub fn schema(mut self, number: u32) -> CacheBuilder<K, V> {
-        self.schema = number;
+        self.schema = Some(number);
         self
     }
 
@@ -167,9 +170,17 @@ where
 
     fn open(self, per_user: bool) -> Result<Cache<K, V>, Error> {
         self.policy.check()?;
+        if self.schema.is_none() && self.codec.needs_schema() {
+            let text = format!(
+                "cache {} is written as {:?}, which a changed type would misread: give it a schema, and count that up with every change",
+                self.name, self.codec
+            );
+            return Err(Error::new(ErrorKind::Config, text));
+        }
+        let schema = self.schema.unwrap_or(SCHEMA);
         let settings = Settings {
             policy: self.policy.clone(),
-            schema: self.schema,
+            schema,
             codec: self.codec.id(),
             compression: self.compression,
             per_user,
@@ -177,9 +188,9 @@ where
         };
         let bytes_max = self.policy.value_bytes_max;
         let shared = Shared::<K, V> {
-            namespace: self.larder.namespace(&self.name, self.schema)?,
+            namespace: self.larder.namespace(&self.name, schema)?,
             policy: Arc::new(self.policy),
-            shape: Arc::new(shape::<V>(self.codec, self.schema, self.compression, bytes_max)),
+            shape: Arc::new(shape::<V>(self.codec, schema, self.compression, bytes_max)),
             tagger: self.tagger,
             tiers: self.larder.tiers(&self.name),
             larder: self.larder.clone(),
@@ -200,7 +211,7 @@ where
         compression,
         bytes_max,
         encode: Box::new(move |value, bytes_max| match value.downcast_ref::<V>() {
-            Some(value) => codec.encode(value, bytes_max),
+            Some(value) => codec.encode_readable(value, bytes_max),
             None => Err(Error::new(ErrorKind::Encode, "a value of another type")),
         }),
         decode: Box::new(move |bytes| {

@@ -12,7 +12,7 @@
 use smallvec::SmallVec;
 
 /// What serde_json reads, and far from the end of a thread's stack.
-const DEPTH_MAX: usize = 127;
+pub(super) const DEPTH_MAX: usize = 127;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Fault {
@@ -22,6 +22,9 @@ pub(super) enum Fault {
     Short,
     #[error("{0} bytes are left over behind it")]
     Long(usize),
+    #[cfg(feature = "postcard")]
+    #[error("it claims more elements than its bytes can hold")]
+    Many,
     #[error("it has a byte that begins no value")]
     Marker,
 }

@@ -9,10 +9,19 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::*;
 
+/// Those whose bytes say what they are.
+const NAMED: &[Codec] = &[
+    Codec::MessagePack,
+    #[cfg(feature = "json")]
+    Codec::Json,
+];
+
 const CODECS: &[Codec] = &[
     Codec::MessagePack,
     #[cfg(feature = "json")]
     Codec::Json,
+    #[cfg(feature = "postcard")]
+    Codec::Postcard,
 ];
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,6 +85,8 @@ fn chain_bytes(codec: Codec, depth: usize) -> Vec<u8> {
         Codec::MessagePack => (b"\x81\xa4Next", b"\xa3End", b""),
         #[cfg(feature = "json")]
         Codec::Json => (b"{\"Next\":", b"\"End\"", b"}"),
+        #[cfg(feature = "postcard")]
+        Codec::Postcard => (b"\x01", b"\0", b""),
     };
     [open.repeat(depth), end.to_vec(), close.repeat(depth)].concat()
 }
@@ -104,6 +115,8 @@ fn message_pack_is_the_default_and_ids_stay_as_they_are() {
     assert_eq!(Codec::MessagePack.id(), 1);
     #[cfg(feature = "json")]
     assert_eq!(Codec::Json.id(), 2);
+    #[cfg(feature = "postcard")]
+    assert_eq!(Codec::Postcard.id(), 3);
 }
 
 #[test]
@@ -118,7 +131,7 @@ fn fields_are_written_by_name_so_that_one_can_be_added() {
         title: String,
         id: u32,
     }
-    for codec in CODECS {
+    for codec in NAMED {
         let bytes = bytes_of(*codec, &Old { id: 17 });
         let read: New = codec.decode(&bytes).unwrap();
         assert_eq!(read, New { title: String::new(), id: 17 });
@@ -203,7 +216,7 @@ fn what_nests_too_deep_is_refused_both_ways() {
         let deepest = bytes_of(*codec, &Chain::of(127));
         assert_eq!(deepest, chain_bytes(*codec, 127));
         assert_eq!(codec.decode::<Chain>(&deepest).unwrap(), Chain::of(127));
-        let error = codec.encode(&Chain::of(128), usize::MAX).unwrap_err();
+        let error = codec.encode_readable(&Chain::of(128), usize::MAX).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Encode);
         assert!(error.to_string().ends_with("it is nested deeper than 127 levels"), "{error}");
         assert!(codec.decode::<Chain>(&chain_bytes(*codec, 128)).is_err());
@@ -236,6 +249,46 @@ fn deep_bytes_do_not_overflow_a_stack() {
         assert!(Codec::MessagePack.decode::<Loose>(&lists).is_ok());
     };
     thread::Builder::new().stack_size(512 << 10).spawn(read).unwrap().join().unwrap();
+}
+
+#[cfg(feature = "postcard")]
+#[test]
+fn elements_that_take_no_bytes_are_counted() {
+    let read = |bytes: &[u8]| Codec::Postcard.decode::<Vec<Vec<()>>>(bytes);
+    let claims = [&[1][..], &[0xff; 9], &[1]].concat(); // one list, of 2^64 - 1 units
+    for bytes in [&claims[..], &claims[1..], &b"\xff\x7f".repeat(3_000)] {
+        assert!(read(bytes).is_err(), "{bytes:02x?}");
+    }
+    let error = read(&claims).unwrap_err().to_string();
+    let expected = "cannot read value as Postcard: it claims more elements than its bytes can hold";
+    assert_eq!(error, expected);
+    assert_eq!(read(b"\x02\x03\x00").unwrap(), [vec![(); 3], vec![]]);
+    // Written, it could not be read again.
+    assert!(Codec::Postcard.encode_readable(&vec![(); 100], 1_000).is_ok());
+    assert!(Codec::Postcard.encode_readable(&vec![(); 100_000], 1_000).is_err());
+}
+
+/// It would be stored, and be a miss for ever.
+#[cfg(feature = "postcard")]
+#[test]
+fn a_type_that_needs_names_is_refused_when_it_is_written() {
+    let error = Codec::Postcard.encode_readable(&Loose::Number(1.5), 100).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Encode);
+    assert!(error.to_string().starts_with("cannot write value as Postcard"), "{error}");
+}
+
+/// Options alone, without end.
+#[cfg(feature = "postcard")]
+#[test]
+fn options_nest_no_deeper_than_lists() {
+    #[derive(Debug, Deserialize)]
+    struct Next(#[allow(dead_code, reason = "only its depth counts")] Option<Box<Next>>);
+    let ones = |count: usize| [vec![1; count], vec![0]].concat();
+    assert!(Codec::Postcard.decode::<Next>(&ones(127)).is_ok());
+    for depth in [128, 1_000_000] {
+        let error = Codec::Postcard.decode::<Next>(&ones(depth)).unwrap_err().to_string();
+        assert!(error.ends_with("nested deeper than 127 levels"), "{error}");
+    }
 }
 
 #[test]
