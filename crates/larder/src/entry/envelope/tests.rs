@@ -1,15 +1,11 @@
-use std::fs;
-use std::path::PathBuf;
-
 use proptest::collection::vec;
 use proptest::prelude::*;
-use serde::{Deserialize, Serialize};
 
 use super::*;
-use crate::entry::Codec;
-use crate::entry::codec::Encoded;
 use crate::error::ErrorKind;
 use crate::key::{KeyBuf, Namespace};
+
+mod golden;
 
 const CODEC: u8 = 1;
 const SCHEMA: u32 = 3;
@@ -259,95 +255,6 @@ proptest! {
             if let Ok((header, payload)) = decode(&bytes, &key(17), header.codec, header.schema) {
                 let tags = header.tags.iter().map(|tagged| tagged.tag.name().len() + TAG_BYTES);
                 prop_assert!(tags.sum::<usize>() + payload.len() < bytes.len());
-            }
-        }
-    }
-}
-
-/// Files as each version wrote them. They are never edited: entries like them are in people's Redis.
-mod golden {
-    use super::*;
-
-    #[derive(Debug, PartialEq, Serialize, Deserialize)]
-    struct Task {
-        id: u32,
-        title: String,
-        done: bool,
-    }
-
-    struct Scene {
-        file: &'static str,
-        header: Header,
-        codec: Codec,
-        value: Option<Task>,
-    }
-
-    fn scenes() -> Vec<Scene> {
-        let milk = || Some(Task { id: 17, title: "milk".into(), done: false });
-        let codec = Codec::MessagePack;
-        vec![
-            Scene { file: "plain.bin", header: plain(), codec, value: milk() },
-            Scene { file: "tagged.bin", header: tagged(), codec, value: milk() },
-            Scene {
-                file: "negative.bin",
-                header: Header { negative: true, fresh_ms: 6_000, hard_ms: 6_600, ..tagged() },
-                codec,
-                value: None,
-            },
-            #[cfg(feature = "json")]
-            Scene {
-                file: "json.bin",
-                header: Header { codec: Codec::Json.id(), ..plain() },
-                codec: Codec::Json,
-                value: milk(),
-            },
-        ]
-    }
-
-    impl Scene {
-        fn path(&self) -> PathBuf {
-            let v1 = [env!("CARGO_MANIFEST_DIR"), "tests", "golden", "v1", self.file];
-            v1.iter().collect()
-        }
-
-        fn payload(&self) -> Vec<u8> {
-            let Some(value) = &self.value else { return Vec::new() };
-            match self.codec.encode(value, usize::MAX).unwrap() {
-                Encoded::Bytes(bytes) => bytes,
-                Encoded::TooLarge => panic!("there is no cap"),
-            }
-        }
-
-        fn bytes(&self) -> Vec<u8> {
-            encode(&self.header, &key(17), &self.payload()).unwrap()
-        }
-
-        /// The file of a new scene is made by hand, with what this says; one that is there is never edited.
-        fn golden(&self) -> Vec<u8> {
-            let hex = || self.bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-            fs::read(self.path()).unwrap_or_else(|why| {
-                panic!("{}: {why}; make it by `xxd -r -p` from {}", self.path().display(), hex())
-            })
-        }
-    }
-
-    #[test]
-    fn entries_are_written_as_version_1_writes_them() {
-        for scene in scenes() {
-            let golden = scene.golden();
-            assert!(scene.bytes() == golden, "{} is written otherwise today", scene.file);
-        }
-    }
-
-    #[test]
-    fn entries_of_version_1_are_read() {
-        for scene in scenes() {
-            let golden = scene.golden();
-            let (header, payload) = decode(&golden, &key(17), scene.codec.id(), SCHEMA).unwrap();
-            assert_eq!(header, scene.header, "{}", scene.file);
-            match scene.value {
-                Some(value) => assert_eq!(scene.codec.decode::<Task>(payload).unwrap(), value),
-                None => assert_eq!(payload, b""),
             }
         }
     }
