@@ -70,7 +70,8 @@ impl<K: ?Sized, V> CacheBuilder<K, V> {
 
     /// The number of the value's shape. 1, and for `Codec::Postcard` to be told; count it up by one with
     /// every change of the type that old bytes cannot be read as: entries of another number are never
-    /// looked at, so two versions of a service can run side by side.
+    /// looked at, so two versions of a service can run side by side. An invalidation by key ends the
+    /// entries of the numbers next to its own as well; a tag ends those of all.
     pub fn schema(mut self, number: u32) -> CacheBuilder<K, V> {
         self.schema = Some(number);
         self

@@ -3,7 +3,8 @@
 //! An end is told to near and to the flights before it is sent and again after it was confirmed, so
 //! that no caller who begins after `Ok` is served what it ended. One that is not confirmed waits in
 //! near's [bypass](crate::near::Bypass), is sent again until it is, and meanwhile near does not serve
-//! the key. What waits is lost with the process: its entries then live to their end.
+//! the key. An end by key reaches the schemas next to its own: the other version of a rolling
+//! deploy. What waits is lost with the process: its entries then live to their end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,6 +29,22 @@ pub(crate) mod coherence;
 const BATCH: usize = 512;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// As far is told: a key is ended under the schemas next to its own as well.
+///
+/// While a service is deployed its old and its new version run side by side, each with entries of its own.
+/// A version knows what its number is, and not which other is out there; what one of them wrote to the
+/// database must not live on in the entries of the other. A tag stands under no schema.
+fn with_neighbours(ended: &[Ended]) -> Vec<Ended> {
+    let mut all = Vec::with_capacity(3 * ended.len());
+    for name in ended {
+        all.push(name.clone());
+        if let Ended::Key(key) = name {
+            all.extend(key.beside().map(Ended::Key));
+        }
+    }
+    all
+}
 
 /// Something to end: an entry, a user's part of a cache, a tag.
 #[derive(Clone, Debug)]
@@ -93,7 +110,7 @@ impl Ends {
 
     async fn end_all(&self, ended: Vec<Ended>) -> Result<(), Error> {
         self.forget(&ended);
-        let answer = self.far.end(&ended).await;
+        let answer = self.far.end(&with_neighbours(&ended)).await;
         let Err(why) = answer else {
             // Our own news come over the other connection, and may be later than the reply.
             self.forget(&ended);
@@ -146,7 +163,7 @@ impl Ends {
             // Looked at only now: while we waited a put may have taken a name's place.
             let some = self.near.bypass.some(BATCH);
             let names: Vec<Ended> = some.iter().map(|(name, _)| name.clone()).collect();
-            if self.far.end(&names).await.is_ok() {
+            if self.far.end(&with_neighbours(&names)).await.is_ok() {
                 self.forget(&names);
                 self.near.bypass.remove(&some);
                 self.observe.tell(Event::Confirmed { waiting: self.near.bypass.len() });

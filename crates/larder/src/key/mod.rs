@@ -55,10 +55,22 @@ impl Key {
         namespace::of_kind(&self.0, b'l')
     }
 
+    /// The names of the same key's entries under the schemas next to its own: the one before, and the
+    /// one that comes after.
+    pub(crate) fn beside(&self) -> impl Iterator<Item = Key> {
+        namespace::beside(&self.0).map(Key::from)
+    }
+
     /// The encoded key alone.
     #[cfg(test)]
     pub(crate) fn k(&self) -> &[u8] {
         namespace::inside(&self.0)
+    }
+}
+
+impl From<Vec<u8>> for Key {
+    fn from(name: Vec<u8>) -> Key {
+        Key(name.into())
     }
 }
 

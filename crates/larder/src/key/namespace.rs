@@ -201,6 +201,19 @@ pub(super) fn of_kind(name: &[u8], kind: u8) -> Vec<u8> {
     name
 }
 
+/// The names of the same key under the schemas next to its own.
+pub(super) fn beside(name: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let mut parts = name.splitn(4, |byte| *byte == b':');
+    let mut part = || parts.next().unwrap_or_default();
+    let (app, cache, schema, rest) = (part(), part(), part(), part());
+    let schema = std::str::from_utf8(schema).ok().and_then(|text| text.parse::<u32>().ok());
+    let next = schema.map(|schema| [schema.checked_sub(1), schema.checked_add(1)]);
+    next.into_iter()
+        .flatten()
+        .flatten()
+        .map(move |schema| [app, cache, schema.to_string().as_bytes(), rest].join(&b':'))
+}
+
 /// The encoded key in a name.
 #[cfg(test)]
 pub(super) fn inside(name: &[u8]) -> &[u8] {

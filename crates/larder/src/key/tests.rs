@@ -503,3 +503,18 @@ mod tags {
         }
     }
 }
+
+#[test]
+fn a_key_knows_its_names_under_the_schemas_next_to_its_own() {
+    let beside = |name: &str| -> Vec<String> {
+        let key = Key::new(name.as_bytes());
+        key.beside().map(|key| String::from_utf8_lossy(key.v()).into_owned()).collect()
+    };
+    let names = ["todo:tasks:2:v:{.7|5.ali:e17;}", "todo:tasks:4:v:{.7|5.ali:e17;}"];
+    assert_eq!(beside("todo:tasks:3:v:{.7|5.ali:e17;}"), names);
+    assert_eq!(beside("a:b:0:v:{.}"), ["a:b:1:v:{.}"]);
+    assert_eq!(beside("a:b:4294967295:v:{.}"), ["a:b:4294967294:v:{.}"]);
+    for name in names {
+        assert_eq!(parse(name.as_bytes()), Named::Value(name.as_bytes()));
+    }
+}
