@@ -109,7 +109,7 @@ impl Larder {
 
     /// Counted over all caches.
     pub fn stats(&self) -> Stats {
-        self.inner.tiers.observe.stats()
+        self.inner.tiers.observe.stats_of_all()
     }
 
     /// Waits until no near copy anywhere can be older than this call: the bound B, and a hundredth

@@ -17,7 +17,7 @@ use crate::larder::Larder;
 use crate::observe::Stats;
 use crate::policy::Policy;
 use crate::source::{Loaded, Loader};
-use crate::strategy::{Answer, Ask, Call, Hit, Tiers};
+use crate::strategy::{Answer, Ask, Call, NearHit, Tiers};
 
 mod batch;
 mod builder;
@@ -114,7 +114,15 @@ where
     /// # Errors
     /// [`ErrorKind::Key`](crate::ErrorKind::Key). A far side that is down is no error: `None`.
     pub async fn get(&self, key: &K) -> Result<Option<Entry<V>>, Error> {
-        let answer = self.there(key).await?;
+        let mut name = KeyBuf::new();
+        self.write_name(key, &mut name)?;
+        let tiers = &self.shared.tiers;
+        // Before anything is made ready for far: a hit near allocates nothing.
+        let now = tiers.clock.now();
+        if let NearHit::Fresh(kept) = tiers.near_hit(&name, &self.extra, true, now) {
+            return Ok(Entry::of(&kept.held, Origin::Near, now));
+        }
+        let answer = tiers.get(&self.call_of(key, &name, true)?).await;
         Ok(answer.and_then(|answer| self.entry_of(&answer)))
     }
 
@@ -144,8 +152,9 @@ where
             let loading = Box::new(loader).load();
             Box::pin(async move { Ok(loading.await?.map(some)) })
         });
-        let answer = answer.await?;
-        self.entry_of(&answer)
+        answer
+            .await?
+            .entry
             .ok_or_else(|| Error::new(ErrorKind::Source, "the source has no such value"))
     }
 
@@ -176,39 +185,35 @@ where
             let loading = Box::new(loader).load();
             Box::pin(async move { Ok(loading.await?.map(|value| value.and_then(some))) })
         });
-        let answer = answer.await?;
-        Ok(Found { entry: self.entry_of(&answer), origin: answer.1 })
+        answer.await
     }
 
-    async fn through<Begin>(&self, key: &K, takes_none: bool, begin: Begin) -> Result<Answer, Error>
+    async fn through<Begin>(
+        &self,
+        key: &K,
+        takes_none: bool,
+        begin: Begin,
+    ) -> Result<Found<V>, Error>
     where
         Begin: FnOnce() -> crate::source::Loading<Option<Value>> + Send + 'static,
     {
-        let name = self.name(key)?;
+        let mut name = KeyBuf::new();
+        self.write_name(key, &mut name)?;
         let tiers = &self.shared.tiers;
-        let hit = tiers.near_hit(&name, &self.extra, takes_none);
-        if let Hit::Fresh(answer) = hit {
-            return Ok(answer);
+        let now = tiers.clock.now();
+        let hit = tiers.near_hit(&name, &self.extra, takes_none, now);
+        if let NearHit::Fresh(kept) = hit {
+            let entry = Entry::of(&kept.held, Origin::Near, now);
+            return Ok(Found { entry, origin: Origin::Near });
         }
         let (call, ask) = (self.call_of(key, &name, takes_none)?, Ask::alone(begin));
-        match hit {
-            Hit::Stale(answer) if call.serves_at_once(&answer.0) => {
-                Ok(tiers.serve_stale(&call, answer, ask))
+        let answer = match hit {
+            NearHit::Stale(kept) if call.serves_at_once(&kept.held) => {
+                tiers.serve_stale(&call, (kept.held.clone(), Origin::Near), ask)
             }
-            _ => tiers.get_or_load(&call, ask).await,
-        }
-    }
-
-    /// What near or far have.
-    async fn there(&self, key: &K) -> Result<Option<Answer>, Error> {
-        let name = self.name(key)?;
-        let tiers = &self.shared.tiers;
-        // Before anything is made ready for far: a hit near allocates nothing.
-        if let Hit::Fresh(answer) = tiers.near_hit(&name, &self.extra, true) {
-            return Ok(Some(answer));
-        }
-        let call = self.call_of(key, &name, true)?;
-        Ok(tiers.get(&call).await)
+            _ => tiers.get_or_load(&call, ask).await?,
+        };
+        Ok(Found { entry: self.entry_of(&answer), origin: answer.1 })
     }
 
     /// Ends the entry for `key`, everywhere. Call it after the database commit, always.
@@ -238,19 +243,24 @@ where
     /// # Errors
     /// [`ErrorKind::Key`](crate::ErrorKind::Key).
     pub async fn ttl(&self, key: &K) -> Result<Option<Duration>, Error> {
-        let answer = self.there(key).await?;
-        let now = self.shared.tiers.clock.now();
-        Ok(answer.map(|(held, _)| held.fresh_until.since(now)))
+        let tiers = &self.shared.tiers;
+        let answer = tiers.get(&self.call(key, true)?).await;
+        Ok(answer.map(|(held, _)| held.fresh_until.since(tiers.clock.now())))
+    }
+
+    /// Into what the caller holds: a buffer that is handed back is copied.
+    fn write_name(&self, key: &K, name: &mut KeyBuf) -> Result<(), Error> {
+        let (namespace, bound) = (&self.shared.namespace, self.shared.policy.key_bytes_max);
+        match &self.user {
+            None => namespace.shared(key, bound, name),
+            Some(Ok(user)) => namespace.per_user(user, key, bound, name),
+            Some(Err(why)) => Err(why.clone()),
+        }
     }
 
     fn name(&self, key: &K) -> Result<KeyBuf, Error> {
-        let (namespace, bound) = (&self.shared.namespace, self.shared.policy.key_bytes_max);
         let mut name = KeyBuf::new();
-        match &self.user {
-            None => namespace.shared(key, bound, &mut name)?,
-            Some(Ok(user)) => namespace.per_user(user, key, bound, &mut name)?,
-            Some(Err(why)) => return Err(why.clone()),
-        }
+        self.write_name(key, &mut name)?;
         Ok(name)
     }
 

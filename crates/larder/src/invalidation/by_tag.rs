@@ -66,15 +66,7 @@ impl Opened<'_> {
         now: Moment,
     ) -> Result<Verdict, Error> {
         let Header {
-            id,
-            negative,
-            soft_expired,
-            way,
-            hard_ms,
-            fresh_ms,
-            stored_at_ms,
-            tags,
-            ..
+            id, negative, soft_expired, way, hard_ms, fresh_ms, stored_at_ms, tags, ..
         } = self.header;
         let current = |tagged: &Tagged| {
             let at = asked.iter().position(|asked| *asked == tagged.tag);

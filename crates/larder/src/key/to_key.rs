@@ -81,6 +81,14 @@ impl<'a> KeyWriter<'a> {
 
     /// A number in decimal, and what ends it.
     pub(super) fn number(&mut self, magnitude: u128, end: u8) {
+        // Lengths, nearly always: two digits are written as they are.
+        if let Ok(small @ 0..100) = u8::try_from(magnitude) {
+            let (tens, ones) = (small / 10, small % 10);
+            return match tens {
+                0 => self.raw(&[b'0' + ones, end]),
+                _ => self.raw(&[b'0' + tens, b'0' + ones, end]),
+            };
+        }
         let mut text = SmallVec::<[u8; 40]>::new();
         text.push(end);
         let mut rest = magnitude;

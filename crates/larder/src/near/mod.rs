@@ -48,7 +48,7 @@ pub(crate) struct Kept {
 /// What near has to say.
 pub(crate) enum Looked {
     /// Serve it.
-    Fresh(Arc<Held>),
+    Fresh(Arc<Kept>),
     /// Past its fresh time, and kept for need.
     Stale(Arc<Kept>),
     /// Serve it if its tags, read anew, are still of the same generation.
@@ -130,7 +130,7 @@ impl Near {
         if !kept.watched.iter().all(Watched::is_current) {
             return Looked::Recheck(kept);
         }
-        if fresh { Looked::Fresh(kept.held.clone()) } else { Looked::Stale(kept) }
+        if fresh { Looked::Fresh(kept) } else { Looked::Stale(kept) }
     }
 
     /// The state of the key's stripe: to be read before the value is asked for.

@@ -8,6 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 mod stats;
 
 pub(crate) use stats::Counters;
@@ -161,23 +163,33 @@ pub trait Observer: Send + Sync + 'static {
 #[derive(Clone)]
 pub(crate) struct Observe {
     cache: Arc<str>,
-    all: Arc<Counters>,
+    /// Of this cache alone: each thing is counted once, since counting costs more than a look-up when two
+    /// threads do it.
     own: Arc<Counters>,
+    /// Of the handle and of every cache it has opened, to be added up when somebody asks.
+    all: Arc<Mutex<Vec<Arc<Counters>>>>,
     observer: Option<Arc<dyn Observer>>,
 }
 
 impl Observe {
     pub(crate) fn new(observer: Option<Arc<dyn Observer>>) -> Observe {
-        let all = Arc::new(Counters::default());
-        Observe { cache: Arc::from(""), own: all.clone(), all, observer }
+        let own = Arc::new(Counters::default());
+        let all = Arc::new(Mutex::new(vec![own.clone()]));
+        Observe { cache: Arc::from(""), own, all, observer }
     }
 
     /// The same ear, for one cache: counted for it and for the whole.
     pub(crate) fn of_cache(&self, cache: &str) -> Observe {
+        let own = Arc::new(Counters::default());
+        let mut all = self.all.lock();
+        // A cache that is opened again is counted where it was, and what was made for it here is dropped.
+        all.retain(|counters| Arc::strong_count(counters) > 1 || counters.has_counted());
+        all.push(own.clone());
+        drop(all);
         Observe {
             cache: Arc::from(cache),
+            own,
             all: self.all.clone(),
-            own: Arc::new(Counters::default()),
             observer: self.observer.clone(),
         }
     }
@@ -188,9 +200,6 @@ impl Observe {
 
     pub(crate) fn tell(&self, event: Event<'_>) {
         self.own.count(&event);
-        if !Arc::ptr_eq(&self.own, &self.all) {
-            self.all.count(&event);
-        }
         if let Some(observer) = &self.observer {
             // A panic of theirs would end a task of ours, and with it the heartbeat or the retries.
             let telling = AssertUnwindSafe(|| observer.event(&event));
@@ -200,7 +209,17 @@ impl Observe {
         }
     }
 
+    /// Of this cache.
     pub(crate) fn stats(&self) -> Stats {
         self.own.snapshot()
+    }
+
+    /// Of all.
+    pub(crate) fn stats_of_all(&self) -> Stats {
+        self.all
+            .lock()
+            .iter()
+            .map(|counters| counters.snapshot())
+            .fold(Stats::default(), Stats::plus)
     }
 }

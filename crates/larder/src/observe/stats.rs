@@ -22,6 +22,16 @@ macro_rules! counters {
             pub(crate) fn snapshot(&self) -> Stats {
                 Stats { $($name: self.$name.load(Ordering::Relaxed),)* }
             }
+
+            pub(crate) fn has_counted(&self) -> bool {
+                self.snapshot() != Stats::default()
+            }
+        }
+
+        impl Stats {
+            pub(crate) fn plus(self, other: Stats) -> Stats {
+                Stats { $($name: self.$name + other.$name,)* }
+            }
         }
     };
 }

@@ -30,7 +30,7 @@ pub(crate) struct HandLease {
 impl Tiers {
     /// Near, then far; never the source.
     pub(crate) async fn get(&self, call: &Call) -> Option<Answer> {
-        if let Hit::Fresh(answer) = self.near_hit(call.key.v(), &call.tags, call.takes_none) {
+        if let Hit::Fresh(answer) = self.hit_near(call) {
             return Some(answer);
         }
         let why = match self.far.link() {
@@ -50,7 +50,7 @@ impl Tiers {
 
     /// An entry, or the right to load it; waits while another loads.
     pub(crate) async fn lease(&self, call: Call) -> Result<Leased, Error> {
-        if let Hit::Fresh(answer) = self.near_hit(call.key.v(), &call.tags, call.takes_none) {
+        if let Hit::Fresh(answer) = self.hit_near(&call) {
             return Ok(Leased::Found(answer));
         }
         let watching = self.flights.watch(&call.key);

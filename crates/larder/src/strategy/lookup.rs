@@ -264,8 +264,9 @@ impl Tiers {
         let asked = self.asked_of(call, &tags);
         // Looked at once more under the epoch: what is not there now may have changed before it.
         let still = match self.near.get(call.key.v(), &call.tags, self.clock.now()) {
-            Looked::Recheck(now) | Looked::Stale(now) => Arc::ptr_eq(&now.held, held),
-            Looked::Fresh(now) => Arc::ptr_eq(&now, held),
+            Looked::Recheck(now) | Looked::Stale(now) | Looked::Fresh(now) => {
+                Arc::ptr_eq(&now.held, held)
+            }
             Looked::Expired | Looked::Nothing => false,
         };
         if !still {

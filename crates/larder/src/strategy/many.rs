@@ -124,7 +124,7 @@ impl Tiers {
     }
 
     fn look_near(&self, call: &Call) -> One {
-        match self.near_hit(call.key.v(), &call.tags, call.takes_none) {
+        match self.hit_near(call) {
             Hit::Fresh(answer) => One::Found(answer),
             Hit::Stale(answer) if call.serves_at_once(&answer.0) => One::Stale(answer),
             Hit::Stale(_) | Hit::Nothing => One::Missed(Known::default()),

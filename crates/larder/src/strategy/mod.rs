@@ -33,7 +33,7 @@ mod tags;
 pub(crate) mod together;
 
 pub(crate) use load::Ask;
-pub(crate) use read_through::Hit;
+pub(crate) use read_through::NearHit;
 pub(crate) use refresh::Refreshes;
 
 /// What all ways work with.

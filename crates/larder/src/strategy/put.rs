@@ -61,7 +61,7 @@ impl Tiers {
                 // An older end that still waited to be sent would end this value instead.
                 if let Some(number) = queued {
                     self.near.bypass.remove(&[(Ended::Key(call.key.clone()), number)]);
-                    self.observe.tell(Event::Confirmed { waiting: self.near.bypass.len() });
+                    ends.observe.tell(Event::Confirmed { waiting: self.near.bypass.len() });
                 }
                 Ok(())
             }

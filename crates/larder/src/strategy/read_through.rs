@@ -16,13 +16,14 @@ use super::lookup::{Rechecked, Seen};
 use super::store::Outcome;
 use super::together::Seat;
 use super::{Answer, Call, Tiers};
+use crate::clock::Moment;
 use crate::coordination::flight::{Flight, Landed, Signal};
 use crate::coordination::lease::Lease;
 use crate::entry::{Held, Origin, Token};
 use crate::error::{Error, ErrorKind};
 use crate::far::{Claim, TagState};
 use crate::key::Tag;
-use crate::near::{Looked, Watched};
+use crate::near::{Kept, Looked, Watched};
 use crate::observe::{Event, WokenBy};
 
 /// How often a caller boards other people's flights before it goes alone.
@@ -73,8 +74,16 @@ pub(super) struct Known {
     pub(super) away: Option<String>,
 }
 
+/// What near has.
+pub(crate) enum NearHit {
+    Fresh(Arc<Kept>),
+    /// To be served if the cache serves what is stale, and to be refreshed.
+    Stale(Arc<Kept>),
+    Nothing,
+}
+
 /// What looking at near, or at far, gave a caller that is in no flight.
-pub(crate) enum Hit {
+pub(super) enum Hit {
     Fresh(Answer),
     /// To be served, and to be refreshed.
     Stale(Answer),
@@ -115,17 +124,31 @@ pub(super) struct Looking<'a> {
 }
 
 impl Tiers {
-    /// Near alone: no waiting, no network.
-    pub(crate) fn near_hit(&self, name: &[u8], wanted: &[Tag], takes_none: bool) -> Hit {
-        match self.near.get(name, wanted, self.clock.now()) {
-            Looked::Fresh(held) if takes_none || held.value.is_some() => {
+    /// Near alone: no waiting, no network, and for what is fresh no allocation.
+    pub(crate) fn near_hit(
+        &self,
+        name: &[u8],
+        wanted: &[Tag],
+        takes_none: bool,
+        now: Moment,
+    ) -> NearHit {
+        match self.near.get(name, wanted, now) {
+            Looked::Fresh(kept) if takes_none || kept.held.value.is_some() => {
                 self.observe.tell(Event::HitNear { cache: self.observe.cache() });
-                Hit::Fresh((held, Origin::Near))
+                NearHit::Fresh(kept)
             }
-            Looked::Stale(kept) if takes_none || kept.held.value.is_some() => {
-                Hit::Stale((kept.held.clone(), Origin::Near))
-            }
-            _ => Hit::Nothing,
+            Looked::Stale(kept) if takes_none || kept.held.value.is_some() => NearHit::Stale(kept),
+            _ => NearHit::Nothing,
+        }
+    }
+
+    /// The same, for one call whatever its types.
+    pub(super) fn hit_near(&self, call: &Call) -> Hit {
+        let hit = self.near_hit(call.key.v(), &call.tags, call.takes_none, self.clock.now());
+        match hit {
+            NearHit::Fresh(kept) => Hit::Fresh((kept.held.clone(), Origin::Near)),
+            NearHit::Stale(kept) => Hit::Stale((kept.held.clone(), Origin::Near)),
+            NearHit::Nothing => Hit::Nothing,
         }
     }
 
@@ -180,7 +203,7 @@ impl Tiers {
     ) -> Result<Answer, Error> {
         let mut first = Some((ask, known));
         for round in 0.. {
-            match self.near_hit(call.key.v(), &call.tags, call.takes_none) {
+            match self.hit_near(call) {
                 Hit::Fresh(answer) => return Ok(answer),
                 Hit::Stale(answer) if call.serves_at_once(&answer.0) => {
                     return Ok(match first.take() {
