@@ -4,7 +4,7 @@
 
 mod support;
 
-use larder::{Cache, Larder, Tag};
+use larder::{Cache, Larder, Loaded, Origin, Tag, UserCache};
 use support::{PATIENT, Server, Source, World};
 
 /// Counts what the server reads off its sockets: one for each pipeline that is sent, as long as nobody else talks.
@@ -74,6 +74,39 @@ async fn each_call_costs_the_round_trips_it_says() {
     assert_eq!(meter.trips(), 2, "put, with a tag");
     there.words.get_many(["a", "b", "c", "d", "nowhere"]).await.unwrap();
     assert_eq!(meter.trips(), 2, "many: the values, and the tags that they turned out to carry");
+}
+
+/// What a load learns, and what belongs to a user, costs what it says as well.
+#[tokio::test]
+async fn learned_tags_and_users_cost_the_round_trips_they_say() {
+    let server = Server::start();
+    let source = Source::default();
+    let (here, there) = (quiet(&server, &source).await, quiet(&server, &source).await);
+    let owned = |world: &World| -> UserCache<u32, String> {
+        world.larder.cache("owned").per_user().unwrap()
+    };
+    let (ours, theirs) = (owned(&here), owned(&there));
+    let value = || async { Ok::<_, std::io::Error>("v".to_owned()) };
+    let mut meter = Meter::on(&server);
+
+    ours.of("ada").get_or_load(&1, value).await.unwrap();
+    assert_eq!(meter.trips(), 4, "a user's first entry: the user's tag is new");
+    ours.of("ada").get_or_load(&2, value).await.unwrap();
+    assert_eq!(meter.trips(), 3, "and the next");
+    ours.of("ada").get(&1).await.unwrap().unwrap();
+    assert_eq!(meter.trips(), 0, "near");
+    theirs.of("ada").get(&1).await.unwrap().unwrap();
+    assert_eq!(meter.trips(), 1, "far: the value and the user's tag in one");
+
+    let learns = || async { Ok::<_, std::io::Error>(Loaded::new("v".to_owned()).tag("row")) };
+    here.words.get_or_load("k", learns).await.unwrap(); // the tag is new: not stored yet
+    here.words.get_or_load("k", learns).await.unwrap();
+    assert_eq!(here.words.get("k").await.unwrap().unwrap().origin(), Origin::Near);
+    meter.trips();
+    there.words.get("k").await.unwrap().unwrap();
+    assert_eq!(meter.trips(), 2, "far, with a tag that only the value tells of");
+    there.words.get("k").await.unwrap().unwrap();
+    assert_eq!(meter.trips(), 0, "and then it is near");
 }
 
 /// A hit runs no script: at `maxmemory` it would be refused.
