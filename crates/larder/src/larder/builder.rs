@@ -274,7 +274,7 @@ impl LarderBuilder {
     ///
     /// # Errors
     /// [`ErrorKind::Config`] for what will not pass by itself, with what to do: a wrong URL, password
-    /// or database, a server below 7.0, something that is not Redis; and when called outside a tokio
+    /// or database, a certificate that is refused, a server below 7.0, something that is not Redis; and when called outside a tokio
     /// runtime. [`ErrorKind::Far`] when nobody listens and [`require_far`](Self::require_far) was said.
     pub async fn open(self) -> Result<Larder, Error> {
         self.check()?;

@@ -20,6 +20,18 @@ use crate::error::{Error, ErrorKind};
 ///
 /// Without any setting the authorities that the operating system trusts are trusted, as read when the
 /// handle is opened.
+///
+/// ```no_run
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use larder::{Larder, Tls};
+///
+/// let tls = Tls::new()
+///     .ca_pem(std::fs::read("ca.pem")?) // your own authority
+///     .client_certificate_pem(std::fs::read("larder.pem")?) // if the server asks for one
+///     .client_key_pem(std::fs::read("larder.key")?);
+/// let larder = Larder::builder("shop").redis("rediss://redis.internal:6379").tls(tls).open().await?;
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Default)]
 #[must_use]
 pub struct Tls {
