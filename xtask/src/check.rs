@@ -11,8 +11,7 @@ use crate::tools::{cargo, output, run as run_command};
 const DENY_VERSION: &str = "0.20.2";
 
 /// The features of larder, each of which must stand without the others.
-const FEATURES: &[&str] =
-    &["", "redis", "tls", "json", "postcard", "lz4", "zstd", "test-support"];
+const FEATURES: &[&str] = &["", "redis", "tls", "json", "postcard", "lz4", "zstd", "test-support"];
 
 /// What to do about a tool that is not there.
 #[derive(Clone, Copy, PartialEq)]

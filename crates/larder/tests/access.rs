@@ -126,8 +126,7 @@ async fn the_documented_rights_are_enough() {
 #[tokio::test]
 async fn each_of_the_documented_rights_is_needed() {
     let rule = documented();
-    let rights: Vec<&str> =
-        rule.split(' ').filter_map(|word| word.strip_prefix('+')).collect();
+    let rights: Vec<&str> = rule.split(' ').filter_map(|word| word.strip_prefix('+')).collect();
     assert!(rights.len() > 10, "{rights:?}");
     let server = Server::start();
     for right in rights {

@@ -26,8 +26,6 @@ struct Scene {
     codec: Codec,
     compression: Compression,
     value: Option<Task>,
-    /// The server set the bit after it was stored.
-    soft_expired: bool,
 }
 
 fn milk() -> Task {
@@ -42,7 +40,6 @@ fn scene(file: &'static str, header: Header) -> Scene {
         codec: Codec::MessagePack,
         compression: Compression::none(),
         value: Some(milk()),
-        soft_expired: false,
     }
 }
 
@@ -84,7 +81,7 @@ fn scenes() -> Vec<Scene> {
         scene("most-tags.bin", most_tags()),
         Scene { value: None, ..scene("negative.bin", none) },
         Scene { key: shared_key(), ..scene("shared.bin", plain()) },
-        Scene { soft_expired: true, ..scene("soft-expired.bin", tagged()) },
+        scene("soft-expired.bin", Header { soft_expired: true, ..tagged() }),
         #[cfg(feature = "json")]
         in_codec("json.bin", Codec::Json),
         #[cfg(feature = "postcard")]
@@ -111,11 +108,7 @@ impl Scene {
     }
 
     fn bytes(&self) -> Vec<u8> {
-        let mut bytes = encode(&self.header, &self.key, &self.payload().bytes).unwrap();
-        if self.soft_expired {
-            bytes[FLAGS_AT] |= SOFT_EXPIRED;
-        }
-        bytes
+        encode(&self.header, &self.key, &self.payload().bytes).unwrap()
     }
 
     /// The file of a new scene is made by hand, with what this says; one that is there is never edited.
