@@ -9,6 +9,7 @@ use axum::http::header;
 use axum::http::request::Parts;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::problem::Problem;
 use crate::settings::Secret;
@@ -45,10 +46,18 @@ impl FromRequestParts<App> for Session {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-struct Claims {
-    sub: String,
+#[derive(Serialize)]
+struct Claims<'a> {
+    sub: &'a str,
     exp: u64,
+}
+
+/// What is read of a token. Takes everything: were it to refuse a claim that is missing, it would do so
+/// before the validation, which says which one.
+#[derive(Deserialize)]
+struct Named {
+    #[serde(default)]
+    sub: Value,
 }
 
 /// Verifies tokens, and signs them for the demo.
@@ -77,17 +86,21 @@ impl Sessions {
     /// What is wrong with the token, in words that may be shown to whoever sent it.
     pub(crate) fn verify(&self, token: &str) -> Result<UserId, &'static str> {
         use jsonwebtoken::errors::ErrorKind;
-        let decoded = jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation);
-        let claims = decoded.map_err(|why| match why.kind() {
+        let decoded = jsonwebtoken::decode::<Named>(token, &self.decoding, &self.validation);
+        let named = decoded.map_err(|why| match why.kind() {
             ErrorKind::ExpiredSignature => "it has expired",
             ErrorKind::ImmatureSignature => "it is not valid yet",
             ErrorKind::InvalidSignature => "its signature is wrong",
             ErrorKind::InvalidAlgorithm => "it is not signed with HS256",
             ErrorKind::InvalidAudience => "it is meant for another service",
-            ErrorKind::MissingRequiredClaim(_) => "it needs the claims `sub` and `exp`",
+            ErrorKind::MissingRequiredClaim(claim) if claim == "exp" => {
+                "its claim `exp` is missing, or is no time in seconds"
+            }
+            ErrorKind::MissingRequiredClaim(_) => "its claim `sub` is missing, or is no text",
             _ => "it cannot be read",
         })?;
-        UserId::new(&claims.claims.sub).ok_or("its `sub` names no user")
+        let user = named.claims.sub.as_str().and_then(UserId::new);
+        user.ok_or("its claim `sub` names no user")
     }
 
     /// A token for `user` that ends in `lifetime_secs`.
@@ -100,14 +113,14 @@ impl Sessions {
         lifetime_secs: u64,
     ) -> Result<String, jsonwebtoken::errors::Error> {
         let exp = jsonwebtoken::get_current_timestamp().saturating_add(lifetime_secs);
-        let claims = Claims { sub: user.as_str().to_owned(), exp };
+        let claims = Claims { sub: user.as_str(), exp };
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -169,21 +182,26 @@ mod tests {
         assert_eq!(refused(&signed(Algorithm::HS256, SECRET, &early)), "it is not valid yet");
     }
 
+    /// Once such a token "cannot be read", and whoever had made it had to guess: it was taken for one
+    /// that is no token at all. Now the claim is named.
     #[test]
-    fn a_token_without_an_end_or_a_user_is_refused() {
+    fn a_token_without_an_end_or_a_user_is_refused_and_the_claim_named() {
         let long = "x".repeat(1000);
-        for claims in [
-            json!({ "sub": "ada" }),
-            json!({ "sub": "ada", "exp": null }),
-            json!({ "sub": "ada", "exp": "tomorrow" }),
-            json!({ "exp": in_secs(60) }),
-            json!({ "sub": "", "exp": in_secs(60) }),
-            json!({ "sub": 17, "exp": in_secs(60) }),
-            json!({ "sub": "a\nb", "exp": in_secs(60) }),
-            json!({ "sub": long, "exp": in_secs(60) }),
-            json!({ "sub": "ada", "exp": in_secs(60), "aud": "someone-else" }),
+        for (claims, named) in [
+            (json!({ "sub": "ada" }), "`exp` is missing"),
+            (json!({ "sub": "ada", "exp": null }), "`exp` is missing"),
+            (json!({ "sub": "ada", "exp": "tomorrow" }), "`exp` is missing, or is no time"),
+            (json!({ "sub": "ada", "exp": -1 }), "`exp`"),
+            (json!({ "exp": in_secs(60) }), "`sub` is missing"),
+            (json!({ "sub": null, "exp": in_secs(60) }), "`sub` is missing"),
+            (json!({ "sub": 17, "exp": in_secs(60) }), "`sub` is missing, or is no text"),
+            (json!({ "sub": "", "exp": in_secs(60) }), "`sub` names no user"),
+            (json!({ "sub": "a\nb", "exp": in_secs(60) }), "`sub` names no user"),
+            (json!({ "sub": long, "exp": in_secs(60) }), "`sub` names no user"),
+            (json!({ "sub": "ada", "exp": in_secs(60), "aud": "x" }), "another service"),
         ] {
-            refused(&signed(Algorithm::HS256, SECRET, &claims));
+            let why = refused(&signed(Algorithm::HS256, SECRET, &claims));
+            assert!(why.contains(named), "{claims}: {why}");
         }
     }
 
