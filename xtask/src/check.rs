@@ -5,6 +5,7 @@
 use std::time::Instant;
 
 use crate::links;
+use crate::test::WITHOUT_MONGODB;
 use crate::tools::{cargo, output, run as run_command};
 
 /// Builds with Rust 1.88 and newer.
@@ -41,8 +42,12 @@ pub(crate) fn run(missing: Missing) -> Result<(), String> {
             ))
         });
     }
+    report.step("task-api without MongoDB", || {
+        passes("clippy --package task-api --all-targets -- -D warnings")
+    });
     report.step("unit tests and floors", || {
-        passes("test --workspace --all-features --lib --bins --test layers --no-fail-fast --quiet")
+        let words = "test --workspace --all-features --lib --bins --test layers --no-fail-fast";
+        passes(&format!("{words} --quiet {WITHOUT_MONGODB}"))
     });
     report.step("docs", docs);
     report.step("links", || links::check().map(|()| Done::Passed));

@@ -1,12 +1,13 @@
 //! What a change must pass, the same by hand and in CI.
 //!
 //! `cargo xtask check` is quick and needs nothing but Rust; `cargo xtask test` runs every test and sees
-//! to it that there is a Redis to run them against. Whatever could not be run is said in a closing
+//! to it that there is a Redis to run them against, and a MongoDB where one is to be had. Whatever could not be run is said in a closing
 //! line of its own, `NOT RUN: ..`, and never counted as passed.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to people")]
 
 mod check;
 mod links;
+mod mongo;
 mod redis;
 mod test;
 mod tools;
@@ -17,7 +18,8 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask check            format, lints, each feature alone, unit tests, docs, links, licences
 cargo xtask check --install  the same, and cargo-deny is installed first if it is missing (minutes)
-cargo xtask test             every test, doc tests too; needs redis-server and redis-cli, 7.0 or newer
+cargo xtask test             every test, doc tests too; needs redis-server and redis-cli, 7.0 or newer, and
+                             for MongoDB MONGODB_URL, or mongod, ferretdb 1.x or Go 1.22 on PATH
 cargo xtask help             this text
 ";
 

@@ -1,5 +1,8 @@
 //! `cargo xtask test`: every test there is, counted.
 //!
+//! Tests that need a MongoDB are in modules called `on_mongodb`. Where none is to be had they are left out,
+//! and the last line says so.
+//!
 //! Cargo's output goes through us, line by line and at once, so that the closing lines can say how
 //! many tests ran in all; what cargo answers in the end still decides.
 
@@ -9,15 +12,36 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
+use crate::mongo;
 use crate::redis;
 use crate::tools::{cargo, shown};
 
 /// How long to wait for more lines once cargo has ended.
 const LAST_LINES: Duration = Duration::from_millis(300);
 
+/// The tests that a MongoDB is needed for, as words for cargo.
+pub(crate) const WITHOUT_MONGODB: &str = "-- --skip on_mongodb::";
+
 pub(crate) fn run() -> Result<(), String> {
     redis::ensure()?;
-    let mut command = cargo("test --workspace --all-features --no-fail-fast");
+    let mongo = mongo::find();
+    let ran = all(mongo.as_ref());
+    if mongo.is_none() {
+        println!("{}", mongo::NOT_RUN);
+    }
+    ran
+}
+
+fn all(mongo: Option<&mongo::Mongo>) -> Result<(), String> {
+    let all = "test --workspace --all-features --no-fail-fast";
+    let mut command = match mongo {
+        Some(mongo) => {
+            let mut command = cargo(all);
+            command.env("MONGODB_URL", &mongo.url);
+            command
+        }
+        None => cargo(&format!("{all} {WITHOUT_MONGODB}")),
+    };
     let name = shown(&command);
     println!("test: {name} ...");
     // One pipe for both streams: the name of a suite comes on the one, its result on the other.
