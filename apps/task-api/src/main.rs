@@ -14,9 +14,9 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::session::Sessions;
-use crate::settings::Settings;
+use crate::settings::{Settings, Source};
 use crate::state::{App, Far};
-use crate::tasks::{CachedTasks, Delayed, Sqlite};
+use crate::tasks::{CachedTasks, Delayed, Repository, Sqlite};
 
 mod app;
 mod demo;
@@ -89,8 +89,7 @@ async fn run(settings: Settings) -> Result<(), String> {
 
 /// Connects to the database and to what the cache shares.
 async fn open(settings: &Settings) -> Result<App, String> {
-    let sqlite = Sqlite::open(settings.place.clone()).await?;
-    let source = Delayed::wrap(Arc::new(sqlite), settings.database_delay);
+    let source = Delayed::wrap(connect(&settings.source).await?, settings.database_delay);
 
     let mut larder = Larder::builder(&settings.app_name);
     let mut far = Far::Embedded;
@@ -101,6 +100,26 @@ async fn open(settings: &Settings) -> Result<App, String> {
     let tasks = CachedTasks::new(source, larder).map_err(|why| why.to_string())?;
     let sessions = Arc::new(Sessions::new(&settings.secret));
     Ok(App { sessions, tasks, far, demo: settings.demo })
+}
+
+async fn connect(source: &Source) -> Result<Arc<dyn Repository>, String> {
+    match source {
+        Source::Sqlite(place) => Ok(Arc::new(Sqlite::open(place.clone()).await?)),
+        Source::Mongo(url) => {
+            mongo(url).await.map_err(|why| format!("MONGODB_URL (--mongodb-url): {why}"))
+        }
+    }
+}
+
+#[cfg(feature = "mongodb")]
+async fn mongo(url: &str) -> Result<Arc<dyn Repository>, String> {
+    Ok(Arc::new(tasks::Mongo::open(url).await?))
+}
+
+/// Settings refuse the URL before it comes here.
+#[cfg(not(feature = "mongodb"))]
+async fn mongo(_url: &str) -> Result<Arc<dyn Repository>, String> {
+    Err("this program was built without MongoDB".to_owned())
 }
 
 fn tell(settings: &Settings, app: &App, listener: &TcpListener) -> io::Result<()> {

@@ -14,6 +14,9 @@ use clap::{CommandFactory, Parser};
 
 use crate::tasks::Place;
 
+/// Whether this program was built to speak to MongoDB.
+const HAS_MONGODB: bool = cfg!(feature = "mongodb");
+
 /// The shortest secret: as long as what HS256 makes of it.
 const SECRET_BYTES_MIN: usize = 32;
 /// What makes the demo's database slow enough to see the cache.
@@ -38,7 +41,12 @@ struct Arguments {
     #[arg(long, env = "TASK_API_DATABASE", value_name = "FILE")]
     database: Option<PathBuf>,
 
-    /// What the processes of a fleet share: redis://user:password@host:6379/0, one for each --database.
+    /// The MongoDB to keep tasks in, in place of a file: mongodb://user:password@host:27017/tasks.
+    /// Needs a program built with `--features mongodb`
+    #[arg(long, env = "MONGODB_URL", value_name = "URL", hide_env_values = true)]
+    mongodb_url: Option<String>,
+
+    /// What the processes of a fleet share: redis://user:password@host:6379/0, one for each database.
     /// Without it the cache is in this process, which must then be the only one on its database
     #[arg(long, env = "REDIS_URL", value_name = "URL", hide_env_values = true)]
     redis_url: Option<String>,
@@ -48,15 +56,22 @@ struct Arguments {
     database_delay: Option<Duration>,
 
     /// Try it out: two users with tasks, tokens to be had, a slow database (in memory, unless
-    /// --database names a file)
+    /// --database or --mongodb-url names one)
     #[arg(long)]
     demo: bool,
+}
+
+/// Where tasks are kept.
+pub(crate) enum Source {
+    Sqlite(Place),
+    /// May hold a password.
+    Mongo(String),
 }
 
 /// What the process was told, checked.
 pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
-    pub(crate) place: Place,
+    pub(crate) source: Source,
     /// May hold a password.
     pub(crate) redis_url: Option<String>,
     pub(crate) secret: Secret,
@@ -76,7 +91,8 @@ impl Settings {
     }
 
     fn of(arguments: Arguments, secret: Option<OsString>) -> Result<Settings, clap::Error> {
-        let Arguments { listen, database, redis_url, database_delay, demo } = arguments;
+        let Arguments { listen, database, mongodb_url, redis_url, database_delay, demo } =
+            arguments;
         // A misspelt variable must not turn a fleet into processes that know nothing of each other.
         if redis_url.as_ref().is_some_and(|url| url.is_empty()) {
             let text = "REDIS_URL (--redis-url) is empty: give an address, or unset it";
@@ -100,25 +116,44 @@ impl Settings {
                 return Err(refusal(text));
             }
         };
+        let source = source(database, mongodb_url, demo)?;
         // A database in memory begins anew with each process. Under a name that was used before, Redis
         // would still have pages of tasks that are no more.
-        let (place, app_name) = match database {
-            Some(file) if is_no_file(&file) => {
-                let text =
-                    "--database names a file; for a database in memory leave it out, with --demo";
-                return Err(refusal(text));
-            }
-            Some(file) => (Place::File(file), "todo".to_owned()),
-            None if demo => (Place::Memory, format!("todo-demo-{}", random(6)?)),
-            None => {
-                let text =
-                    "--database is missing: name a file to keep tasks in, or begin with --demo";
-                return Err(refusal(text));
-            }
+        let app_name = match source {
+            Source::Sqlite(Place::Memory) => format!("todo-demo-{}", random(6)?),
+            Source::Sqlite(Place::File(_)) | Source::Mongo(_) => "todo".to_owned(),
         };
         let database_delay =
             database_delay.unwrap_or(if demo { DEMO_DELAY } else { Duration::ZERO });
-        Ok(Settings { listen, place, redis_url, secret, database_delay, demo, app_name })
+        Ok(Settings { listen, source, redis_url, secret, database_delay, demo, app_name })
+    }
+}
+
+/// The one place that was named, or memory for a demo without any.
+fn source(
+    database: Option<PathBuf>,
+    mongodb_url: Option<String>,
+    demo: bool,
+) -> Result<Source, clap::Error> {
+    match (database, mongodb_url) {
+        (Some(_), Some(_)) => Err(refusal(
+            "--database (TASK_API_DATABASE) and --mongodb-url (MONGODB_URL) are both given: tasks are kept in one place, so leave one out",
+        )),
+        (Some(file), None) if is_no_file(&file) => Err(refusal(
+            "--database names a file; for a database in memory leave it out, with --demo",
+        )),
+        (Some(file), None) => Ok(Source::Sqlite(Place::File(file))),
+        (None, Some(_)) if !HAS_MONGODB => Err(refusal(
+            "MONGODB_URL (--mongodb-url) needs MongoDB, and this program was built without: build it with `cargo build --release -p task-api --features mongodb`",
+        )),
+        (None, Some(url)) if url.is_empty() => {
+            Err(refusal("MONGODB_URL (--mongodb-url) is empty: give an address, or unset it"))
+        }
+        (None, Some(url)) => Ok(Source::Mongo(url)),
+        (None, None) if demo => Ok(Source::Sqlite(Place::Memory)),
+        (None, None) => Err(refusal(
+            "--database is missing: name a file to keep tasks in, or a MongoDB with --mongodb-url, or begin with --demo",
+        )),
     }
 }
 
@@ -174,13 +209,20 @@ fn is_no_file(path: &std::path::Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use clap::FromArgMatches;
+    use clap::builder::Resettable;
+
     use super::*;
 
     const LONG: &str = "a secret of more than thirty-two bytes";
 
     fn read(line: &str, secret: Option<&str>) -> Result<Settings, String> {
         let words = std::iter::once("task-api").chain(line.split_whitespace());
-        let arguments = Arguments::try_parse_from(words).map_err(|why| why.to_string())?;
+        // Not from the environment of whoever tests.
+        let command = Arguments::command().mut_args(|arg| arg.env(Resettable::Reset));
+        let arguments = command.try_get_matches_from(words);
+        let arguments = arguments.and_then(|matches| Arguments::from_arg_matches(&matches));
+        let arguments = arguments.map_err(|why| why.to_string())?;
         Settings::of(arguments, secret.map(OsString::from)).map_err(|why| why.to_string())
     }
 
@@ -210,11 +252,11 @@ mod tests {
     #[test]
     fn a_demo_needs_nothing_and_takes_everything() {
         let settings = read("--demo", None).unwrap();
-        assert!(matches!(settings.place, Place::Memory));
+        assert!(matches!(settings.source, Source::Sqlite(Place::Memory)));
         assert_eq!(settings.database_delay, DEMO_DELAY);
         let line = "--demo --database t.db --redis-url redis://h/0 --database-delay 0";
         let settings = read(line, Some(LONG)).unwrap();
-        assert!(matches!(settings.place, Place::File(_)));
+        assert!(matches!(settings.source, Source::Sqlite(Place::File(_))));
         assert_eq!(settings.database_delay, Duration::ZERO);
         assert_eq!(settings.app_name, "todo");
         assert_eq!(settings.secret.as_bytes(), LONG.as_bytes());
@@ -226,6 +268,25 @@ mod tests {
         for name in [":memory:", "file::memory:", "file:tasks.db"] {
             let why = read(&format!("--demo --database {name}"), None).err().unwrap().to_string();
             assert!(why.contains("--database names a file"), "{why}");
+        }
+    }
+
+    #[test]
+    fn tasks_are_kept_in_one_place() {
+        let url = "--mongodb-url=mongodb://ada:hunter2@host/tasks";
+        let both = refused(&format!("--database t.db {url}"), Some(LONG));
+        assert!(both.contains("--database") && both.contains("MONGODB_URL"), "{both}");
+        assert!(!both.contains("hunter2"), "{both}");
+        match read(url, Some(LONG)) {
+            Ok(settings) => {
+                assert!(HAS_MONGODB && matches!(settings.source, Source::Mongo(_)));
+                assert_eq!(settings.app_name, "todo");
+                assert!(refused("--demo --mongodb-url=", None).contains("MONGODB_URL"));
+            }
+            Err(why) => {
+                assert!(!HAS_MONGODB && why.contains("--features mongodb"), "{why}");
+                assert!(!why.contains("hunter2"), "{why}");
+            }
         }
     }
 

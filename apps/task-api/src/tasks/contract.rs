@@ -13,9 +13,26 @@ use super::repository::{Repository, RepositoryError};
 use super::sqlite::{Place, Sqlite};
 
 /// A database under test, and what must outlive it.
-struct Scene {
+pub(super) struct Scene {
     tasks: Arc<dyn Repository>,
     _directory: Option<Directory>,
+    #[cfg(feature = "mongodb")]
+    pub(super) database: Option<mongo::Mongo>,
+}
+
+#[cfg(feature = "mongodb")]
+#[path = "../../tests/support/mongo.rs"]
+pub(super) mod mongo;
+
+impl Scene {
+    fn of(tasks: Arc<dyn Repository>) -> Scene {
+        Scene {
+            tasks,
+            _directory: None,
+            #[cfg(feature = "mongodb")]
+            database: None,
+        }
+    }
 }
 
 /// A directory that goes with the test.
@@ -56,10 +73,12 @@ macro_rules! promises {
 
 promises!(in_memory, super::in_memory);
 promises!(on_a_file, super::on_a_file);
+#[cfg(feature = "mongodb")]
+promises!(on_mongodb, super::on_mongodb);
 
 async fn in_memory() -> Scene {
     let tasks = Arc::new(Sqlite::open(Place::Memory).await.unwrap());
-    Scene { tasks, _directory: None }
+    Scene::of(tasks)
 }
 
 async fn on_a_file() -> Scene {
@@ -67,14 +86,21 @@ async fn on_a_file() -> Scene {
     std::fs::create_dir(&path).unwrap();
     let place = Place::File(path.join("tasks.db"));
     let tasks = Arc::new(Sqlite::open(place).await.unwrap());
-    Scene { tasks, _directory: Some(Directory(path)) }
+    Scene { _directory: Some(Directory(path)), ..Scene::of(tasks) }
+}
+
+#[cfg(feature = "mongodb")]
+pub(super) async fn on_mongodb() -> Scene {
+    let database = mongo::Mongo::new();
+    let tasks = Arc::new(super::Mongo::open(&database.url).await.unwrap());
+    Scene { database: Some(database), ..Scene::of(tasks) }
 }
 
 fn user(name: &str) -> UserId {
     UserId::new(name).unwrap()
 }
 
-fn task(owner: &str, title: &str, status: Status) -> Task {
+pub(super) fn task(owner: &str, title: &str, status: Status) -> Task {
     let due = Some(date(2026, 11, 3));
     NewTask { title: title.into(), description: None, status, due }.of(user(owner))
 }
@@ -216,7 +242,11 @@ async fn after_its_end_it_answers_with_an_error(scene: Scene) {
 async fn two_processes_share_a_file() {
     let scene = on_a_file().await;
     let path = scene._directory.as_ref().unwrap().0.join("tasks.db");
-    let other: Arc<dyn Repository> = Arc::new(Sqlite::open(Place::File(path)).await.unwrap());
+    let other = Arc::new(Sqlite::open(Place::File(path)).await.unwrap());
+    two_processes_share(scene, other).await;
+}
+
+pub(super) async fn two_processes_share(scene: Scene, other: Arc<dyn Repository>) {
     let task = task("ada", "milk", Status::Todo);
     scene.tasks.create(task.clone()).await.unwrap();
     assert_eq!(other.find(&task.user, task.id).await.unwrap(), Some(task.clone()));

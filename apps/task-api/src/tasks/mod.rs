@@ -1,7 +1,7 @@
 //! Tasks: what they are, where their truth lives, how they are cached, how they are asked for.
 //!
 //! ```text
-//! routes ──> cached ──> repository ──> delayed? ──> sqlite
+//! routes ──> cached ──> repository ──> delayed? ──> sqlite or mongo
 //!   │          │
 //! input      larder
 //! ```
@@ -13,6 +13,8 @@ mod contract;
 mod delayed;
 mod input;
 mod model;
+#[cfg(feature = "mongodb")]
+mod mongo;
 mod repository;
 mod routes;
 mod sqlite;
@@ -20,5 +22,8 @@ mod sqlite;
 pub(crate) use cached::CachedTasks;
 pub(crate) use delayed::Delayed;
 pub(crate) use model::{Status, Task, TaskId, UserId};
+#[cfg(feature = "mongodb")]
+pub(crate) use mongo::Mongo;
+pub(crate) use repository::Repository;
 pub(crate) use routes::routes;
 pub(crate) use sqlite::{Place, Sqlite};

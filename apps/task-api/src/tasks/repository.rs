@@ -51,6 +51,10 @@ pub(crate) enum RepositoryError {
     /// It was closed. What was under way may have been done.
     #[error("the database is closed")]
     Closed,
+    /// It cannot be reached, or does not answer. What was under way may have been done.
+    #[error("the database is away: {0}")]
+    #[cfg_attr(not(feature = "mongodb"), allow(dead_code, reason = "SQLite is in this process"))]
+    Away(String),
     /// It failed, and said why. What was under way may have been done.
     #[error("the database failed: {0}")]
     Failed(String),

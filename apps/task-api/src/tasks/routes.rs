@@ -101,6 +101,10 @@ impl From<RepositoryError> for Problem {
         match why {
             RepositoryError::Busy => Problem::busy("too much to do just now: try again"),
             RepositoryError::Closed => Problem::busy("the service is stopping: try again"),
+            RepositoryError::Away(why) => {
+                tracing::error!(%why, "the database is away");
+                Problem::busy("the database does not answer: try again; a write may have been done")
+            }
             RepositoryError::Failed(why) => Problem::internal(&why),
         }
     }
@@ -142,7 +146,8 @@ mod tests {
 
     #[test]
     fn a_busy_database_asks_for_another_try() {
-        for why in [RepositoryError::Busy, RepositoryError::Closed] {
+        let away = RepositoryError::Away("connection refused".into());
+        for why in [RepositoryError::Busy, RepositoryError::Closed, away] {
             let response = Problem::from(why).into_response();
             assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
             assert_eq!(response.headers()[header::RETRY_AFTER], "1");
