@@ -1,22 +1,45 @@
-//! What the API does, over HTTP, with the cache in this process.
+//! What the API does, over HTTP, with the cache in this process, over each database.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a scene that cannot be set is a failed test"
+)]
 
 use serde_json::{Value, json};
-use support::{Client, Directory, Service};
+use support::{Client, Database, Place, Service};
 
+#[macro_use]
 mod support;
 
 const TASKS: &str = "/api/v1/tasks";
 const NO_TASK: &str = "/api/v1/tasks/0198f1f0-9d2c-7cc0-8000-000000000000";
 
-/// One process on an empty database.
-fn start() -> (Service, Directory) {
-    let directory = Directory::new();
-    (Service::start(&["--database", &directory.database()]), directory)
+over_each_database! {
+    a_task_is_made_read_changed_and_deleted
+    a_page_has_ten_tasks_newest_first
+    a_list_may_be_of_one_status
+    another_users_task_is_not_found
+    the_second_read_is_a_hit_and_asks_no_database
+    the_next_read_sees_every_write
+    a_write_bypasses_the_cache_and_says_so
+    every_wrong_parameter_is_named
+    every_wrong_field_is_named
+    a_body_that_cannot_be_read_is_refused
+    an_unknown_route_or_method_is_a_problem
+    who_is_not_known_learns_nothing
+    tokens_are_handed_out_in_the_demo_alone
+    it_says_that_it_lives_and_that_it_is_ready
 }
 
-#[test]
-fn a_task_is_made_read_changed_and_deleted() {
-    let (service, _directory) = start();
+/// One process on an empty database.
+fn start(on: Database) -> (Service, Place) {
+    let place = on.place();
+    (Service::start(&place.and(&[])), place)
+}
+
+fn a_task_is_made_read_changed_and_deleted(on: Database) {
+    let (service, _place) = start(on);
     let ada = service.client("ada");
     let sent = json!({
         "title": "buy milk", "description": "two", "status": "doing", "due": "2026-11-30",
@@ -45,9 +68,8 @@ fn a_task_is_made_read_changed_and_deleted() {
     assert_eq!(ada.titles(""), [""; 0]);
 }
 
-#[test]
-fn a_page_has_ten_tasks_newest_first() {
-    let (service, _directory) = start();
+fn a_page_has_ten_tasks_newest_first(on: Database) {
+    let (service, _place) = start(on);
     let ada = service.client("ada");
     let mut titles: Vec<_> = (0..12).map(|nth| format!("task {nth}")).collect();
     titles.iter().for_each(|title| drop(ada.create(title)));
@@ -63,9 +85,8 @@ fn a_page_has_ten_tasks_newest_first() {
     );
 }
 
-#[test]
-fn a_list_may_be_of_one_status() {
-    let (service, _directory) = start();
+fn a_list_may_be_of_one_status(on: Database) {
+    let (service, _place) = start(on);
     let ada = service.client("ada");
     let (milk, _oats) = (ada.create("milk"), ada.create("oats"));
     assert_eq!(ada.titles("?status=done"), [""; 0]);
@@ -75,9 +96,8 @@ fn a_list_may_be_of_one_status() {
 }
 
 /// For her it is as if there were none: not to be read, changed, deleted, or counted.
-#[test]
-fn another_users_task_is_not_found() {
-    let (service, _directory) = start();
+fn another_users_task_is_not_found(on: Database) {
+    let (service, _place) = start(on);
     let (ada, grace) = (service.client("ada"), service.client("grace"));
     let path = ada.create("secret");
     for _ in 0..2 {
@@ -91,9 +111,8 @@ fn another_users_task_is_not_found() {
     assert_eq!(ada.get(&path).body["title"], "secret");
 }
 
-#[test]
-fn the_second_read_is_a_hit_and_asks_no_database() {
-    let (service, _directory) = start();
+fn the_second_read_is_a_hit_and_asks_no_database(on: Database) {
+    let (service, _place) = start(on);
     let ada = service.client("ada");
     let path = ada.create("milk");
     for path in [path.as_str(), TASKS, "/api/v1/tasks?status=todo", NO_TASK] {
@@ -106,9 +125,8 @@ fn the_second_read_is_a_hit_and_asks_no_database() {
 }
 
 /// A cache in one process has no bound to wait for: the next read sees the write.
-#[test]
-fn the_next_read_sees_every_write() {
-    let (service, _directory) = start();
+fn the_next_read_sees_every_write(on: Database) {
+    let (service, _place) = start(on);
     let ada = service.client("ada");
     let pages = ["", "?page=2", "?per_page=1", "?status=todo", "?status=done"];
     let fill = || pages.map(|query| ada.titles(query));
@@ -124,9 +142,8 @@ fn the_next_read_sees_every_write() {
     assert_eq!(ada.get(&path).status, 404);
 }
 
-#[test]
-fn a_write_bypasses_the_cache_and_says_so() {
-    let (service, _directory) = start();
+fn a_write_bypasses_the_cache_and_says_so(on: Database) {
+    let (service, _place) = start(on);
     let ada = service.client("ada");
     let path = ada.create("milk");
     assert_eq!(ada.patch(&path, &json!({ "title": "oats" })).x_cache(), "BYPASS");
@@ -134,9 +151,8 @@ fn a_write_bypasses_the_cache_and_says_so() {
     assert_eq!(ada.get("/api/v1/tasks?page=x").x_cache(), "BYPASS");
 }
 
-#[test]
-fn every_wrong_parameter_is_named() {
-    let (service, _directory) = start();
+fn every_wrong_parameter_is_named(on: Database) {
+    let (service, _place) = start(on);
     let ada = service.client("ada");
     let named = |query: &str| {
         let answer = ada.get(&format!("{TASKS}{query}"));
@@ -158,9 +174,8 @@ fn every_wrong_parameter_is_named() {
     }
 }
 
-#[test]
-fn every_wrong_field_is_named() {
-    let (service, _directory) = start();
+fn every_wrong_field_is_named(on: Database) {
+    let (service, _place) = start(on);
     let ada = service.client("ada");
     let long = "x".repeat(201);
     for (sent, expected) in [
@@ -191,9 +206,8 @@ fn every_wrong_field_is_named() {
     assert_eq!(ada.titles(""), ["milk"]);
 }
 
-#[test]
-fn a_body_that_cannot_be_read_is_refused() {
-    let (service, _directory) = start();
+fn a_body_that_cannot_be_read_is_refused(on: Database) {
+    let (service, _place) = start(on);
     let ada = service.client("ada");
     let json = [("content-type", "application/json")];
     for body in ["{\"title\": ", "[]", "7", "nonsense", "{\"title\": \"\\ud800\"}"] {
@@ -212,9 +226,8 @@ fn a_body_that_cannot_be_read_is_refused() {
     assert_eq!(ada.titles(""), [""; 0]);
 }
 
-#[test]
-fn an_unknown_route_or_method_is_a_problem() {
-    let (service, _directory) = start();
+fn an_unknown_route_or_method_is_a_problem(on: Database) {
+    let (service, _place) = start(on);
     let ada = service.client("ada");
     for path in ["/", "/api", "/api/v1", "/api/v1/tasks/", "/api/v2/tasks", "/api/v1/auth/token"] {
         let answer = ada.get(path);
@@ -229,9 +242,8 @@ fn an_unknown_route_or_method_is_a_problem() {
     }
 }
 
-#[test]
-fn who_is_not_known_learns_nothing() {
-    let (service, _directory) = start();
+fn who_is_not_known_learns_nothing(on: Database) {
+    let (service, _place) = start(on);
     let stranger = service.stranger();
     for answer in [
         stranger.get(TASKS),
@@ -251,10 +263,10 @@ fn who_is_not_known_learns_nothing() {
     assert_eq!(stranger.send("GET", TASKS, &basic, "").status, 401);
 }
 
-#[test]
-fn tokens_are_handed_out_in_the_demo_alone() {
-    let (service, _directory) = start();
-    let demo = Service::start(&["--demo"]);
+fn tokens_are_handed_out_in_the_demo_alone(on: Database) {
+    let (service, _place) = start(on);
+    let demo_place = on.place();
+    let demo = Service::start(&demo_place.and(&["--demo"]));
     let route = "/api/v1/auth/token";
     let asked = json!({ "user": "ada", "password": "demo" });
     assert_eq!(service.stranger().post(route, &asked).status, 404);
@@ -276,9 +288,8 @@ fn tokens_are_handed_out_in_the_demo_alone() {
     assert_eq!(stranger.get(route).status, 405);
 }
 
-#[test]
-fn it_says_that_it_lives_and_that_it_is_ready() {
-    let (service, _directory) = start();
+fn it_says_that_it_lives_and_that_it_is_ready(on: Database) {
+    let (service, _place) = start(on);
     let stranger = service.stranger();
     assert_eq!(stranger.get("/healthz").body, json!({ "status": "alive" }));
     let ready = stranger.get("/readyz");

@@ -1,13 +1,20 @@
-//! Two processes, one database file, one Redis: what one of them does, the other knows.
+//! Two processes, one database, one Redis: what one of them does, the other knows.
 //!
 //! Redis is real, and is killed, frozen and started again in the middle.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a scene that cannot be set is a failed test"
+)]
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use serde_json::json;
-use support::{Client, Directory, Redis, Service, until};
+use support::{Client, Database, Place, Redis, Service, until};
 
+#[macro_use]
 mod support;
 
 const TASKS: &str = "/api/v1/tasks";
@@ -16,19 +23,25 @@ struct Fleet {
     a: Service,
     b: Service,
     redis: Redis,
-    _directory: Directory,
+    _place: Place,
 }
 
-fn start() -> Fleet {
-    let (redis, directory) = (Redis::start(), Directory::new());
-    let (database, url) = (directory.database(), redis.url());
-    let words = ["--database", &database, "--redis-url", &url];
-    let fleet = Fleet {
-        a: Service::start(&words),
-        b: Service::start(&words),
-        redis,
-        _directory: directory,
-    };
+over_each_database! {
+    a_write_in_one_process_is_seen_by_the_other
+    what_one_process_loaded_the_other_finds_in_redis
+    users_never_see_each_others_tasks
+    nobody_gets_an_error_when_redis_dies
+    a_commit_holds_while_redis_hangs_and_is_seen_when_it_is_back
+    every_key_has_a_known_form_and_an_end
+    two_demos_may_begin_at_once_on_one_database
+}
+
+fn start(on: Database) -> Fleet {
+    let (redis, place) = (Redis::start(), on.place());
+    let url = redis.url();
+    let words = place.and(&["--redis-url", &url]);
+    let (a, b) = (Service::start(&words), Service::start(&words));
+    let fleet = Fleet { a, b, redis, _place: place };
     until("both are connected", || fleet.connected() == [true, true]);
     fleet
 }
@@ -61,9 +74,8 @@ impl Fleet {
 
 /// B holds the task and its page near. A's write ends both there; until then B may serve the old
 /// ones, no longer than the bound, which is far less than they would live.
-#[test]
-fn a_write_in_one_process_is_seen_by_the_other() {
-    let fleet = start();
+fn a_write_in_one_process_is_seen_by_the_other(on: Database) {
+    let fleet = start(on);
     let [a, b] = fleet.clients("ada");
     let path = a.create("milk");
     until("B has it", || b.titles("") == ["milk"]);
@@ -82,9 +94,8 @@ fn a_write_in_one_process_is_seen_by_the_other() {
 
 /// Redis has 50 ms to answer a read, and on a busy machine it may not: then B asks the database as well,
 /// and the test begins anew with a write, which ends what was kept.
-#[test]
-fn what_one_process_loaded_the_other_finds_in_redis() {
-    let fleet = start();
+fn what_one_process_loaded_the_other_finds_in_redis(on: Database) {
+    let fleet = start(on);
     let [a, b] = fleet.clients("ada");
     let was_shared = |path: &str| {
         let (first, second) = (a.get(path), b.get(path));
@@ -106,9 +117,8 @@ fn what_one_process_loaded_the_other_finds_in_redis() {
 }
 
 /// The same page of both users, in both processes, out of every corner of the cache.
-#[test]
-fn users_never_see_each_others_tasks() {
-    let fleet = start();
+fn users_never_see_each_others_tasks(on: Database) {
+    let fleet = start(on);
     let ([ada_a, ada_b], [grace_a, grace_b]) = (fleet.clients("ada"), fleet.clients("grace"));
     let (hers, other) = (ada_a.create("ada's"), grace_b.create("grace's"));
     for _ in 0..3 {
@@ -123,9 +133,8 @@ fn users_never_see_each_others_tasks() {
 
 /// Redis dies while both processes are asked without pause. Nobody notices but the database; when
 /// Redis is back, so are the hits.
-#[test]
-fn nobody_gets_an_error_when_redis_dies() {
-    let mut fleet = start();
+fn nobody_gets_an_error_when_redis_dies(on: Database) {
+    let mut fleet = start(on);
     let path = fleet.a.client("ada").create("milk");
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -170,9 +179,8 @@ fn nobody_gets_an_error_when_redis_dies() {
 
 /// Redis hangs, and so nobody can tell whether an invalidation arrived. The commit holds, so the
 /// client is told so; the invalidation is sent again until it is confirmed.
-#[test]
-fn a_commit_holds_while_redis_hangs_and_is_seen_when_it_is_back() {
-    let fleet = start();
+fn a_commit_holds_while_redis_hangs_and_is_seen_when_it_is_back(on: Database) {
+    let fleet = start(on);
     let [a, b] = fleet.clients("ada");
     let path = a.create("milk");
     until("B holds it near", || b.get(&path).came_from("near"));
@@ -191,9 +199,8 @@ fn a_commit_holds_while_redis_hangs_and_is_seen_when_it_is_back() {
 }
 
 /// Nothing is left in Redis for ever, and nothing under a name that larder does not document.
-#[test]
-fn every_key_has_a_known_form_and_an_end() {
-    let fleet = start();
+fn every_key_has_a_known_form_and_an_end(on: Database) {
+    let fleet = start(on);
     let [a, b] = fleet.clients("ada");
     let path = a.create("milk");
     let forms = ["todo:tasks:1:v:{.", "todo:pages:1:v:{.", "todo:t:{."];
@@ -216,13 +223,12 @@ fn every_key_has_a_known_form_and_an_end() {
     }
 }
 
-/// Both find an empty file at the same moment. One of them fills it; a token from one is good for the
+/// Both find an empty database at the same moment. One of them fills it; a token from one is good for the
 /// other.
-#[test]
-fn two_demos_may_begin_at_once_on_one_file() {
-    let (redis, directory) = (Redis::start(), Directory::new());
-    let (database, url) = (directory.database(), redis.url());
-    let words = ["--demo", "--database", &database, "--redis-url", &url];
+fn two_demos_may_begin_at_once_on_one_database(on: Database) {
+    let (redis, place) = (Redis::start(), on.place());
+    let url = redis.url();
+    let words = place.and(&["--demo", "--redis-url", &url]);
     let (a, b) = thread::scope(|scope| {
         let [a, b] = [(); 2].map(|()| scope.spawn(|| Service::start(&words)));
         (a.join().unwrap(), b.join().unwrap())

@@ -3,7 +3,7 @@
 //! Everything started is ended when its value is dropped; everything written is in a directory that is
 //! removed with it. Nothing listens on a port that was chosen beforehand.
 
-#![allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
+#![allow(dead_code, unused_imports, unused_macros, reason = "each test file uses a part of it")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -11,6 +11,8 @@
 )]
 
 mod client;
+#[cfg(feature = "mongodb")]
+mod mongo;
 mod redis;
 mod service;
 
@@ -32,6 +34,71 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(began.elapsed() < PATIENCE, "waited in vain until {what}");
         thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Where the processes of a test keep their tasks.
+#[derive(Clone, Copy)]
+pub(crate) enum Database {
+    Sqlite,
+    #[cfg(feature = "mongodb")]
+    Mongo,
+}
+
+/// An empty database of the test's own, gone with it.
+pub(crate) struct Place {
+    words: [String; 2],
+    _directory: Option<Directory>,
+    #[cfg(feature = "mongodb")]
+    _mongo: Option<mongo::Mongo>,
+}
+
+impl Database {
+    pub(crate) fn place(self) -> Place {
+        match self {
+            Database::Sqlite => {
+                let directory = Directory::new();
+                Place {
+                    words: ["--database".to_owned(), directory.database()],
+                    _directory: Some(directory),
+                    #[cfg(feature = "mongodb")]
+                    _mongo: None,
+                }
+            }
+            #[cfg(feature = "mongodb")]
+            Database::Mongo => {
+                let mongo = mongo::Mongo::new();
+                let words = ["--mongodb-url".to_owned(), mongo.url.clone()];
+                Place { words, _directory: None, _mongo: Some(mongo) }
+            }
+        }
+    }
+}
+
+impl Place {
+    /// What a process must be told, and more.
+    pub(crate) fn and<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
+        self.words.iter().map(String::as_str).chain(more.iter().copied()).collect()
+    }
+}
+
+/// Runs each scene over SQLite, and over MongoDB where the program can.
+macro_rules! over_each_database {
+    ($($scene:ident)*) => {
+        mod on_sqlite {
+            $(#[test]
+            fn $scene() {
+                super::$scene(super::Database::Sqlite);
+            })*
+        }
+
+        #[cfg(feature = "mongodb")]
+        mod on_mongodb {
+            $(#[test]
+            fn $scene() {
+                super::$scene(super::Database::Mongo);
+            })*
+        }
+    };
 }
 
 /// A directory of the test's own.
