@@ -5,6 +5,7 @@
 //! line of its own, `NOT RUN: ..`, and never counted as passed.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to people")]
 
+mod bench;
 mod check;
 mod links;
 mod mongo;
@@ -20,6 +21,8 @@ cargo xtask check            format, lints, each feature alone, unit tests, docs
 cargo xtask check --install  the same, and cargo-deny is installed first if it is missing (minutes)
 cargo xtask test             every test, doc tests too; needs redis-server and redis-cli, 7.0 or newer, and
                              for MongoDB MONGODB_URL, or mongod, ferretdb 1.x or Go 1.22 on PATH
+cargo xtask bench            everything beside its peers, minutes; writes bench/RESULTS.md
+cargo xtask bench ROW.. [--quick] [--only PART]   some of it, and writes nothing
 cargo xtask help             this text
 ";
 
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
         ["check"] => check::run(check::Missing::Leave),
         ["check", "--install"] => check::run(check::Missing::Install),
         ["test"] => test::run(),
+        ["bench", ref words @ ..] => bench::run(words),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             Ok(())

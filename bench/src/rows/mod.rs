@@ -1,0 +1,27 @@
+//! What is measured: a file for each row.
+
+use crate::report::Section;
+use crate::{Outcome, Plan};
+
+mod bytes;
+pub mod child;
+mod codec;
+mod far_hit;
+mod near_hit;
+mod stampede;
+mod tag;
+mod visible;
+
+/// A row: its name on the command line, and what runs it.
+pub type Row = (&'static str, fn(&Plan) -> Outcome<Section>);
+
+/// In the order of the report.
+pub const ALL: &[Row] = &[
+    ("near_hit", near_hit::run),
+    ("far_hit", far_hit::run),
+    ("stampede", stampede::run),
+    ("visible", visible::run),
+    ("tag", tag::run),
+    ("bytes", bytes::run),
+    ("codec", codec::run),
+];
