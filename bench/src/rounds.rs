@@ -76,3 +76,37 @@ pub fn percentile<T: Copy + Default>(values: &[T], part: f64) -> T {
     let last = values.len().saturating_sub(1);
     values.get((last as f64 * part).round() as usize).copied().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[test]
+    fn rounds_alternate_and_the_first_is_not_counted() {
+        let order = RefCell::new(String::new());
+        let contender = |name: &'static str| {
+            let order = &order;
+            let mut measure = 0.0;
+            Contender::new(name, move || {
+                order.borrow_mut().push_str(name);
+                measure += 1.0;
+                Ok([measure])
+            })
+        };
+        let plan = Plan { quick: true, only: None };
+        let all = alternate(&plan, 3, vec![contender("a"), contender("b")]);
+        let all = all.unwrap_or_default();
+        assert_eq!(order.borrow().as_str(), "abababab");
+        assert_eq!((all[0].least(0), all[1].median(0), all[1].most(0)), (2.0, 3.0, 4.0));
+        assert!(median(&all, "c", 0).is_nan());
+    }
+
+    #[test]
+    fn percentiles_are_of_those_that_are_there() {
+        let values: Vec<u32> = (1..=100).collect();
+        assert_eq!([0.0, 0.5, 0.99, 1.0].map(|part| percentile(&values, part)), [1, 51, 99, 100]);
+        assert_eq!(percentile::<u32>(&[], 0.5), 0);
+    }
+}

@@ -9,6 +9,11 @@ pub fn cpu() -> Duration {
     moment(ClockId::ProcessCPUTime)
 }
 
+/// Processor time of this thread so far: a turn that the scheduler gave to others is not in it.
+pub fn own_cpu() -> Duration {
+    moment(ClockId::ThreadCPUTime)
+}
+
 /// The same instant in every process of this machine.
 pub fn shared_now() -> Duration {
     moment(ClockId::Monotonic)

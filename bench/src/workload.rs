@@ -31,7 +31,7 @@ pub fn text(bytes: usize) -> String {
 /// Keys of 32 bytes, each time the same.
 pub fn keys(count: usize) -> Vec<String> {
     let mut draw = Draw(42);
-    (0..count).map(|_| format!("{:016x}{:016x}", draw.next(), draw.next())).collect()
+    (0..count).map(|_| format!("{:016x}{:016x}", draw.number(), draw.number())).collect()
 }
 
 /// A sequence of accesses to `keys` keys, each as likely as the other.
@@ -44,7 +44,7 @@ pub fn uniform(keys: usize, length: usize, seed: u64) -> Vec<u32> {
 pub struct Draw(pub u64);
 
 impl Draw {
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -53,6 +53,6 @@ impl Draw {
     }
 
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
+        self.number() % bound
     }
 }

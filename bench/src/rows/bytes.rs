@@ -12,7 +12,7 @@ use crate::server::Server;
 use crate::workload::{Payload, keys};
 use crate::{Outcome, Plan, counted};
 
-pub fn run(plan: &Plan) -> Outcome<Section> {
+pub(super) fn run(plan: &Plan) -> Outcome<Section> {
     let count = plan.pick(10_000, 100_000);
     let (keys, value) = (keys(count), Payload::of(100));
     let runtime =

@@ -40,14 +40,14 @@ enum Status {
 
 fn page() -> Page {
     let mut draw = Draw(5);
-    let mut uuid = || Uuid::from_u64_pair(draw.next(), draw.next());
+    let mut uuid = || Uuid::from_u64_pair(draw.number(), draw.number());
     let task = |at: usize, id| Task {
         id,
         user: "alice".into(),
         title: text(24),
-        description: (at % 2 == 0).then(|| text(80)),
+        description: at.is_multiple_of(2).then(|| text(80)),
         status: [Status::Todo, Status::Doing, Status::Done][at % 3],
-        due: (at % 3 == 0).then(|| "2026-12-24".into()),
+        due: at.is_multiple_of(3).then(|| "2026-12-24".into()),
         created_ms: 1_795_000_000_000 + at as u64,
         updated_ms: 1_795_000_100_000 + at as u64,
     };
@@ -57,7 +57,7 @@ fn page() -> Page {
 
 const DEFAULT: &str = "rmp-serde, named (larder's default)";
 
-pub fn run(plan: &Plan) -> Outcome<Section> {
+pub(super) fn run(plan: &Plan) -> Outcome<Section> {
     let (page, times) = (page(), plan.pick(2_000, 20_000));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // The embedded far side, and a near that is too small for a page: every get opens an envelope.

@@ -30,7 +30,7 @@ const PLAIN_BYTES: &str = "redis GET, raw bytes";
 const FLOOR: &str = "floor, checked, decoded";
 const FLOOR_BYTES: &str = "floor, raw bytes";
 
-pub fn run(plan: &Plan) -> Outcome<Section> {
+pub(super) fn run(plan: &Plan) -> Outcome<Section> {
     let one = Builder::new_current_thread().enable_all().build()?;
     let all = rounds(plan, &one, &TASKS)?;
     let two = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;

@@ -12,11 +12,11 @@ use crate::report::{Goal, Section, Table, nanos, number, ratio};
 use crate::rounds::{Contender, Series, alternate, median};
 use crate::server::Server;
 use crate::workload::{KEYS, Payload, keys, uniform};
-use crate::{Outcome, Plan, counted};
+use crate::{Outcome, Plan, counted, usage};
 
 const OURS: &str = "larder get_or_load";
 
-pub fn run(plan: &Plan) -> Outcome<Section> {
+pub(super) fn run(plan: &Plan) -> Outcome<Section> {
     let server = Server::start()?;
     // One thread for connections and timers; the work runs on the threads that measure it.
     let runtime =
@@ -67,13 +67,15 @@ fn contenders<'a>(
     let orders: Vec<Vec<u32>> =
         (0..threads).map(|thread| uniform(KEYS, hits, 11 + thread as u64)).collect();
     let orders = Arc::new(orders);
-    let contender = |peer: &'a Box<dyn Near>| {
+    let contender = |peer: &'a dyn Near| {
         let orders = orders.clone();
         Contender::new(peer.name(), move || {
             let work = |order: &[u32]| {
-                let (calls, began) = (counted::calls(), Instant::now());
+                let (calls, wall, own) = (counted::calls(), Instant::now(), usage::own_cpu());
                 let found = peer.hits(keys, order);
-                let took = began.elapsed();
+                // Alone, a thread waits for nobody but the scheduler, whose turns for others are not ours.
+                // Two wait for one another, and that is part of a hit.
+                let took = if threads == 1 { usage::own_cpu() - own } else { wall.elapsed() };
                 if found != order.len() {
                     return Err(format!("{found} hits of {}", order.len()));
                 }
@@ -97,7 +99,7 @@ fn contenders<'a>(
             Ok([nanos / all, calls / all])
         })
     };
-    all.iter().map(contender).collect()
+    all.iter().map(|peer| contender(peer.as_ref())).collect()
 }
 
 fn section(all: &[Box<dyn Near>], one: &[Series<2>], two: &[Series<2>]) -> Outcome<Section> {
@@ -108,7 +110,7 @@ fn section(all: &[Box<dyn Near>], one: &[Series<2>], two: &[Series<2>]) -> Outco
         "least to most",
         "ratio",
         "allocations a hit",
-        "ns a hit, 2 threads",
+        "2 threads",
         "a hit checks",
     ]);
     for (one, two) in one.iter().zip(two) {
@@ -126,10 +128,11 @@ fn section(all: &[Box<dyn Near>], one: &[Series<2>], two: &[Series<2>]) -> Outco
     let mut section = Section::new(
         "near_hit",
         "A hit near",
-        "2,000 keys of 32 bytes, all there, drawn uniformly; values of 100 bytes, each entry its own. larder's far side is \
-         a real Redis; each of its entries carries a tag whose generation every hit compares. The floor is `quick_cache` under \
-         a name made of namespace and key, one look at the clock, one generation compared. The ratio is \
-         to `larder get_or_load`.",
+        "2,000 keys of 32 bytes, all there, drawn uniformly; values of 100 bytes, each entry its own. \
+         larder's far side is a real Redis; each of its entries carries a tag whose generation every hit \
+         compares. The floor is `quick_cache` under a name made of namespace and key, one look at the \
+         clock, one generation compared. One thread is measured by its processor time, two by the wall \
+         clock. The ratio is to `larder get_or_load`.",
     );
     section.tables.push(table);
     let slower = |name: &str| median(one, name, 0) / ours;

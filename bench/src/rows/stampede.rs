@@ -20,7 +20,7 @@ const MOST: usize = 3;
 const LARDER: &str = "larder";
 const POLL: &str = "lock and poll every 100 ms";
 
-pub fn run(plan: &Plan) -> Outcome<Section> {
+pub(super) fn run(plan: &Plan) -> Outcome<Section> {
     let server = Server::start()?;
     let mut fleet = Vec::new();
     for _ in 0..PROCESSES {

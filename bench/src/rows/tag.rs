@@ -27,7 +27,7 @@ end
 redis.call('DEL', KEYS[1])
 return #members";
 
-pub fn run(plan: &Plan) -> Outcome<Section> {
+pub(super) fn run(plan: &Plan) -> Outcome<Section> {
     let members = plan.pick(10_000, 100_000);
     let server = Server::start()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -10,7 +10,7 @@ use crate::rows::child;
 use crate::server::Server;
 use crate::{Outcome, Plan, peers, usage};
 
-pub fn run(plan: &Plan) -> Outcome<Section> {
+pub(super) fn run(plan: &Plan) -> Outcome<Section> {
     let server = Server::start()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let larder = runtime.block_on(peers::larder::open(&server.url(), 64 << 20))?;
