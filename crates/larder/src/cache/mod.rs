@@ -9,7 +9,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::entry::{Ended, Entry, Origin, Shape, Value};
+use crate::clock::Moment;
+use crate::entry::{Ended, Entry, Held, Origin, Shape, Value};
 use crate::error::{Error, ErrorKind};
 use crate::invalidation::Target;
 use crate::key::{Key, KeyBuf, Namespace, Tag, ToKey, UserPart};
@@ -114,16 +115,7 @@ where
     /// # Errors
     /// [`ErrorKind::Key`](crate::ErrorKind::Key). A far side that is down is no error: `None`.
     pub async fn get(&self, key: &K) -> Result<Option<Entry<V>>, Error> {
-        let mut name = KeyBuf::new();
-        self.write_name(key, &mut name)?;
-        let tiers = &self.shared.tiers;
-        // Before anything is made ready for far: a hit near allocates nothing.
-        let now = tiers.clock.now();
-        if let NearHit::Fresh(kept) = tiers.near_hit(&name, &self.extra, true, now) {
-            return Ok(Entry::of(&kept.held, Origin::Near, now));
-        }
-        let answer = tiers.get(&self.call_of(key, &name, true)?).await;
-        Ok(answer.and_then(|answer| self.entry_of(&answer)))
+        self.look(key, Entry::of).await.map(Option::flatten)
     }
 
     /// Returns the entry for `key`, asking `loader` when no fresh one is held near or far.
@@ -243,9 +235,24 @@ where
     /// # Errors
     /// [`ErrorKind::Key`](crate::ErrorKind::Key).
     pub async fn ttl(&self, key: &K) -> Result<Option<Duration>, Error> {
+        self.look(key, |held, _, now| held.fresh_until.since(now)).await
+    }
+
+    /// What is fresh near or far, seen by `see` where it lies: a hit near allocates nothing.
+    async fn look<T>(
+        &self,
+        key: &K,
+        see: impl FnOnce(&Held, Origin, Moment) -> T,
+    ) -> Result<Option<T>, Error> {
+        let mut name = KeyBuf::new();
+        self.write_name(key, &mut name)?;
         let tiers = &self.shared.tiers;
-        let answer = tiers.get(&self.call(key, true)?).await;
-        Ok(answer.map(|(held, _)| held.fresh_until.since(tiers.clock.now())))
+        let now = tiers.clock.now();
+        if let NearHit::Fresh(kept) = tiers.near_hit(&name, &self.extra, true, now) {
+            return Ok(Some(see(&kept.held, Origin::Near, now)));
+        }
+        let answer = tiers.get(&self.call_of(key, &name, true)?).await;
+        Ok(answer.map(|(held, origin)| see(&held, origin, tiers.clock.now())))
     }
 
     /// Into what the caller holds: a buffer that is handed back is copied.
