@@ -1,5 +1,6 @@
 //! `larder-bench [--quick] [--only PART] [--write FILE] [ROW..]`
 
+use std::process::ExitCode;
 use std::time::Instant;
 
 use larder_bench::counted::Counted;
@@ -16,7 +17,17 @@ larder-bench [ROW..]     runs these rows, or all, and prints the report
   --write FILE           writes the report there as well; only of all rows, in full
 ";
 
-fn main() -> Outcome<()> {
+fn main() -> ExitCode {
+    match obey() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("bench: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn obey() -> Outcome<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [process::FLAG, url] => rows::child::obey(url),
