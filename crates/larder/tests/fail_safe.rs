@@ -319,3 +319,86 @@ async fn close_stops_the_refreshes() {
     assert_eq!(world.larder.close(PATIENT).await, 0);
     until("the load has ended", || async { world.source.waiting() == 0 }).await;
 }
+
+/// An entry of one millisecond, for need alone, that is stale by now; and how to fail over it.
+async fn stale_on(world: &World, tagged: bool) -> Cache<str, String> {
+    let lifetime = Lifetime::fresh_for(Duration::from_millis(1)).stale_for(HOUR);
+    let cache = world.larder.cache("texts").lifetime(lifetime).stale(Stale::InNeed);
+    let cache = cache.backoff(Duration::ZERO);
+    let cache: Cache<str, String> = match tagged {
+        true => cache.tagged_by(|_: &str| ["list"]).shared().unwrap(),
+        false => cache.shared().unwrap(),
+    };
+    world.source.set("k", "old");
+    read(&cache, &world.source).await.unwrap();
+    until("it is stale", || async { cache.get("k").await.unwrap().is_none() }).await;
+    cache
+}
+
+/// Where the server tells of no changes, what READ says of the entry and a look at its tags is all there is.
+#[tokio::test]
+async fn what_was_ended_does_not_stand_in_where_nobody_tells_of_it() {
+    let server = Server::start();
+    let _: String = server.ask("ACL SETUSER app on >s3cret ~* &* +@all -client|tracking");
+    let url = format!("redis://app:s3cret@127.0.0.1:{}/0", server.port());
+    for ended in ["nothing", "key", "tag"] {
+        let (here, there) = (World::on(&url).await, World::on(&url).await);
+        let (ours, theirs) = (stale_on(&here, true).await, stale_on(&there, true).await);
+        match ended {
+            "key" => theirs.invalidate("k").await.unwrap(),
+            "tag" => there.larder.invalidate_tag("list").await.unwrap(),
+            _ => {}
+        }
+        let answer = read_failing(&ours, &Arc::default()).await;
+        assert_eq!(answer.is_ok(), ended == "nothing", "{ended} was ended: {answer:?}");
+        theirs.invalidate("k").await.unwrap();
+    }
+}
+
+/// The loader that was waited for is gone without a word, and the load that follows fails.
+#[tokio::test]
+async fn a_stale_entry_is_not_forgotten_while_another_loads() {
+    let server = Server::start();
+    let world = World::on(&server.url()).await;
+    let cache = stale_on(&world, false).await;
+    let _: String = server.ask("SET test:texts:1:l:{.1.k} Tabcdefghijklmnop PX 300");
+    let stood_in = read_failing(&cache, &Arc::default()).await.unwrap();
+    assert!(stood_in.is_stale());
+    assert_eq!(cache.stats().woken_by_timer, 1, "it waited for the other");
+}
+
+/// The server may have forgotten something meanwhile: what near knew of the tags is gone, and they are asked for.
+#[tokio::test]
+async fn a_tagged_entry_stands_in_over_a_gap() {
+    let server = Server::with(&["--tracking-table-max-keys", "2"]);
+    let world = World::on(&server.url()).await;
+    let cache = stale_on(&world, true).await;
+    let (mut step, load) = stepped();
+    let reading = reading_of(&cache, "k", async move {
+        load.await?;
+        Err::<String, _>(std::io::Error::other("the database is down"))
+    });
+    step.begins().await;
+    world.ear.hears("Gap", world.ear.count("Gap") + 1).await;
+    step.answers("");
+    assert!(reading.await.unwrap().unwrap().is_stale());
+}
+
+/// Another process has the lease, and does nothing with it: when it is over, the next caller's loader is asked, however
+/// long the back-off.
+#[tokio::test]
+async fn a_refresh_that_another_did_not_make_is_made_when_its_lease_is_over() {
+    let server = Server::start();
+    let world = World::on(&server.url()).await;
+    let lifetime = Lifetime::fresh_for(Duration::from_millis(1)).stale_for(HOUR);
+    let cache = world.larder.cache("texts").lifetime(lifetime).backoff(HOUR);
+    let cache: Cache<str, String> = cache.shared().unwrap();
+    world.source.set("k", "old");
+    read(&cache, &world.source).await.unwrap();
+    until("it is stale", || async { cache.get("k").await.unwrap().is_none() }).await;
+    let _: String = server.ask("SET test:texts:1:l:{.1.k} Tabcdefghijklmnop PX 200");
+    world.source.set("k", "new");
+    assert_eq!(*read(&cache, &world.source).await.unwrap(), "old");
+    until("it is refreshed", || async { *read(&cache, &world.source).await.unwrap() == "new" })
+        .await;
+}

@@ -127,19 +127,21 @@ async fn all_that_miss_are_asked_for_in_one_call_and_far_in_one_command() {
     assert_eq!(table.calls().len(), 3);
 }
 
+/// More than can be answered in time together go in batches, of 512.
 #[tokio::test]
-async fn a_thousand_keys_are_one_load_and_then_one_trip() {
+async fn a_thousand_keys_are_two_loads_and_then_two_trips() {
     let server = Server::start();
     let (here, there) = two_on(&server).await;
     let table = Table::of(0..1000);
-    let ids: Vec<u32> = (0..1000).collect();
+    let ids: Vec<u32> = (0..1000).rev().collect();
     assert_eq!(texts(read_many(&rows(&here), &table, &ids).await), wanted(&ids, |_| true));
-    assert_eq!(table.calls(), std::slice::from_ref(&ids));
+    let calls: Vec<_> = table.calls().iter().map(|call| (call[0], call.len())).collect();
+    assert_eq!(calls, [(488, 512), (0, 488)]);
     let before = server.calls("mget");
     assert_eq!(texts(read_many(&rows(&there), &table, &ids).await), wanted(&ids, |_| true));
-    // 1,000 values and 2 tags, at most 128 a command, sent together.
-    assert_eq!(server.calls("mget") - before, 8);
-    assert_eq!(table.calls().len(), 1);
+    // 512 values and 2 tags, then 488 and 2: at most 128 a command, each batch sent together.
+    assert_eq!(server.calls("mget") - before, 5 + 4);
+    assert_eq!(table.calls().len(), 2);
 }
 
 #[tokio::test]

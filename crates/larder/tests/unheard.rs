@@ -53,15 +53,36 @@ async fn heard(world: &World, by_asking: bool) {
     }
 }
 
+fn little_room(server: &Server) {
+    let info: String = server.ask("INFO memory");
+    let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap();
+    let limit = used.parse::<u64>().unwrap() + (200 << 10);
+    let _: String = server.ask(&format!("CONFIG SET maxmemory {limit}"));
+}
+
+/// The count begins anew, at less than it was.
+#[tokio::test]
+async fn an_eviction_is_seen_after_the_servers_counts_were_reset() {
+    let server = Server::with(&["--maxmemory-policy", "allkeys-random"]);
+    let (here, there) = (World::on(&server.url()).await, World::on(&server.url()).await);
+    little_room(&server);
+    for n in KEYS..5 * KEYS {
+        let key = format!("k{n}");
+        here.source.set(&key, &"old".repeat(300));
+        here.read(&key).await.unwrap();
+    }
+    here.larder.sync().await.unwrap();
+    let _: String = server.ask("CONFIG RESETSTAT");
+    load_all(&here).await;
+    ends(&there, KEYS, &here, heard(&here, true)).await;
+}
+
 #[tokio::test]
 async fn what_is_evicted_by_a_read_of_ones_own_is_not_near_after_its_end() {
     for by_asking in [true, false] {
         let server = Server::with(&["--maxmemory-policy", "allkeys-random"]);
         let (here, there) = (World::on(&server.url()).await, World::on(&server.url()).await);
-        let info: String = server.ask("INFO memory");
-        let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap();
-        let limit = used.parse::<u64>().unwrap() + (200 << 10);
-        let _: String = server.ask(&format!("CONFIG SET maxmemory {limit}"));
+        little_room(&server);
         load_all(&here).await;
         let kept: HashSet<String> = server.keys().into_iter().collect();
         let lost = (0..KEYS).filter(|n| !kept.contains(&v(*n))).count();

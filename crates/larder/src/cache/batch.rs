@@ -21,7 +21,7 @@ where
     /// Never loads.
     ///
     /// # Cost
-    /// Round trips to far: 0 if near has all, else 1; 1 more for tags that loaders learned.
+    /// Round trips to far for each 512 keys: 0 if near has all, else 1; 1 more for tags that loaders learned.
     ///
     /// # Errors
     /// [`ErrorKind::Key`](crate::ErrorKind::Key) if any of the keys is too long.
@@ -42,7 +42,8 @@ where
     /// for: `None`, and remembered like any other "there is none".
     ///
     /// Each key is cached, shared with other callers, and fails, as if it were asked for alone. The
-    /// loader is called again only for keys whose load was somebody else's and failed.
+    /// loader is called again for keys whose load was somebody else's and failed, and once for every 512
+    /// of `keys`, which go one batch after the other.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), larder::Error> {
@@ -60,8 +61,8 @@ where
     /// ```
     ///
     /// # Cost
-    /// Round trips to far: 0 if near has all, 1 if far has the rest, 3 if some are loaded, 1 more for new
-    /// tags; whatever the number of keys.
+    /// Round trips to far for each 512 keys: 0 if near has all, 1 if far has the rest, 3 if some are loaded, 1
+    /// more for new tags.
     ///
     /// # Errors
     /// In each key's place, as of [`get_or_load`](Self::get_or_load). The loader may fail as a whole, or

@@ -313,7 +313,9 @@ impl Link for MemoryLink {
                     }
                 },
             };
-            Read { claim, tags: self.states_of(step, tags) }
+            let rejected = !matches!(claim, Claim::Value(_));
+            let is_there = rejected && step.bytes(key.v()).is_some();
+            Read { claim, is_there, tags: self.states_of(step, tags) }
         }))
     }
 

@@ -77,6 +77,8 @@ pub(crate) enum Claim {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Read {
     pub(crate) claim: Claim,
+    /// The rejected value is still there: nobody has ended it.
+    pub(crate) is_there: bool,
     pub(crate) tags: Vec<Option<TagState>>,
 }
 

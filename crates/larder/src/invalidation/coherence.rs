@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
+use crate::clock::Clock;
 use crate::coordination::flight::Flights;
 use crate::far::{Change, Changes};
 use crate::key::{Named, parse};
 use crate::near::Near;
 
 /// The listener to give to far.
-pub(crate) fn listener(near: Arc<Near>, flights: Arc<Flights>) -> Changes {
+pub(crate) fn listener(near: Arc<Near>, flights: Arc<Flights>, clock: Clock) -> Changes {
     Arc::new(move |change| match change {
         Change::Gap => {
             near.drop_all();
@@ -19,8 +20,11 @@ pub(crate) fn listener(near: Arc<Near>, flights: Arc<Flights>) -> Changes {
         }
         Change::Name(name) => match parse(name) {
             Named::Value(name) => {
-                near.drop_key(name);
-                near.absent.mark(name); // ended or run out, most of the time
+                // Ended or run out, most of the time. What was stale here has more likely been refreshed.
+                let gone = near.drop_key(name);
+                if gone.is_none_or(|kept| kept.held.is_fresh(clock.now())) {
+                    near.absent.mark(name);
+                }
                 flights.changed(name);
             }
             Named::Lease(name) => flights.changed(&name),

@@ -302,7 +302,7 @@ impl LarderBuilder {
         let mut tasks = JoinSet::new();
         tasks.spawn(ends.clone().send_again());
         tasks.spawn(sweep(Arc::downgrade(&near), clock.clone()));
-        let refreshes = Refreshes::new(runtime.clone());
+        let refreshes = Refreshes::new(clock.clone(), runtime.clone());
         let (app, bound) = (self.app, self.bound);
         let tiers = Tiers { near, far, flights, leases, refreshes, observe, clock, runtime };
         let (caches, tasks) = (Mutex::default(), Mutex::new(tasks));
@@ -316,7 +316,7 @@ impl LarderBuilder {
         clock: &Clock,
         observe: &Observe,
     ) -> Result<Arc<dyn Far>, Error> {
-        let changes = coherence::listener(near.clone(), flights.clone());
+        let changes = coherence::listener(near.clone(), flights.clone(), clock.clone());
         #[cfg(feature = "redis")]
         if let Some(url) = &self.redis {
             let settings = crate::far::redis::Settings {

@@ -154,10 +154,10 @@ impl Near {
     }
 
     /// The entry has changed: it goes, and nothing that was asked for before comes in.
-    pub(crate) fn drop_key(&self, name: &[u8]) {
-        self.stripes.of(name).bump(|| {
-            self.entries.remove(name);
-        });
+    pub(crate) fn drop_key(&self, name: &[u8]) -> Option<Arc<Kept>> {
+        let mut gone = None;
+        self.stripes.of(name).bump(|| gone = self.entries.remove(name));
+        gone.map(|(_, kept)| kept)
     }
 
     /// News were lost: everything goes.

@@ -4,6 +4,7 @@
 //! an [`Event`] to the [`Observer`], when there is one. An observer is called where the thing happens, on the hot
 //! path too: it must be quick and must not block.
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,6 +109,8 @@ pub enum Event<'a> {
         /// What was seen.
         why: &'a str,
     },
+    /// The shared side may have forgotten something without telling us: near is empty.
+    Gap,
     /// An invalidation was not confirmed: it is queued, and near is bypassed for it.
     Unconfirmed {
         /// How many are waiting now.
@@ -167,31 +170,23 @@ pub(crate) struct Observe {
     /// threads do it.
     own: Arc<Counters>,
     /// Of the handle and of every cache it has opened, to be added up when somebody asks.
-    all: Arc<Mutex<Vec<Arc<Counters>>>>,
+    all: Arc<Mutex<HashMap<Arc<str>, Arc<Counters>>>>,
     observer: Option<Arc<dyn Observer>>,
 }
 
 impl Observe {
     pub(crate) fn new(observer: Option<Arc<dyn Observer>>) -> Observe {
-        let own = Arc::new(Counters::default());
-        let all = Arc::new(Mutex::new(vec![own.clone()]));
-        Observe { cache: Arc::from(""), own, all, observer }
+        let (cache, own) = (Arc::<str>::from(""), Arc::new(Counters::default()));
+        let all = HashMap::from([(cache.clone(), own.clone())]);
+        Observe { cache, own, all: Arc::new(Mutex::new(all)), observer }
     }
 
     /// The same ear, for one cache: counted for it and for the whole.
     pub(crate) fn of_cache(&self, cache: &str) -> Observe {
-        let own = Arc::new(Counters::default());
-        let mut all = self.all.lock();
-        // A cache that is opened again is counted where it was, and what was made for it here is dropped.
-        all.retain(|counters| Arc::strong_count(counters) > 1 || counters.has_counted());
-        all.push(own.clone());
-        drop(all);
-        Observe {
-            cache: Arc::from(cache),
-            own,
-            all: self.all.clone(),
-            observer: self.observer.clone(),
-        }
+        let cache = Arc::<str>::from(cache);
+        // One that is opened again goes on counting.
+        let own = self.all.lock().entry(cache.clone()).or_default().clone();
+        Observe { cache, own, all: self.all.clone(), observer: self.observer.clone() }
     }
 
     pub(crate) fn cache(&self) -> &str {
@@ -218,7 +213,7 @@ impl Observe {
     pub(crate) fn stats_of_all(&self) -> Stats {
         self.all
             .lock()
-            .iter()
+            .values()
             .map(|counters| counters.snapshot())
             .fold(Stats::default(), Stats::plus)
     }

@@ -23,9 +23,6 @@ macro_rules! counters {
                 Stats { $($name: self.$name.load(Ordering::Relaxed),)* }
             }
 
-            pub(crate) fn has_counted(&self) -> bool {
-                self.snapshot() != Stats::default()
-            }
         }
 
         impl Stats {
@@ -51,7 +48,7 @@ counters! {
     refreshes_failed,
     /// Neither side had it.
     misses,
-    /// Loaders asked.
+    /// Loaders asked: once for each key, also where one call of a loader is for many.
     loads,
     /// Loaders that failed, panicked or were too slow.
     loads_failed,
@@ -73,6 +70,9 @@ counters! {
     reconnects,
     /// Connections lost.
     disconnects,
+    /// Times near was emptied because the shared side may have forgotten something without telling us: it
+    /// evicts, or its tracking table is half full.
+    gaps,
     /// Invalidations that were not confirmed at once.
     unconfirmed,
     /// Invalidations that wait for confirmation now.
@@ -116,6 +116,7 @@ impl Counters {
             Event::Connected { again: true } => add(&self.reconnects),
             Event::Connected { again: false } => {}
             Event::Disconnected { .. } => add(&self.disconnects),
+            Event::Gap => add(&self.gaps),
             Event::Unconfirmed { waiting } => {
                 add(&self.unconfirmed);
                 set(&self.unconfirmed_waiting, *waiting);

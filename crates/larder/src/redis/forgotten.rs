@@ -47,11 +47,12 @@ impl Forgotten {
         let tracked = number(&stats, "tracking_total_keys");
         let all_tracked =
             self.tracked_max == 0 || tracked.is_some_and(|tracked| tracked < self.tracked_max / 2);
-        if now.is_none() || now > *evicted || !all_tracked {
+        // Less is as bad as more: somebody has reset the count, or answers are looked at in another order
+        // than they were given in.
+        if now.is_none() || now != *evicted || !all_tracked {
             lost();
         }
-        // Answers may be looked at in another order than they were given in.
-        *evicted = now.max(*evicted);
+        *evicted = now;
     }
 }
 
@@ -88,13 +89,14 @@ mod tests {
     }
 
     #[test]
-    fn an_eviction_is_seen_once_and_in_whatever_order_answers_come() {
+    fn an_eviction_is_seen_in_whatever_order_answers_come_and_after_a_reset() {
         let forgotten = Forgotten::new(Some(&stats(7, 0)), None);
         assert!(!is_lost(&forgotten, Some(&stats(7, 0))));
         assert!(is_lost(&forgotten, Some(&stats(9, 0))));
-        assert!(!is_lost(&forgotten, Some(&stats(8, 0))), "an answer from before");
-        assert!(!is_lost(&forgotten, Some(&stats(9, 0))));
-        assert!(is_lost(&forgotten, Some(&stats(10, 0))));
+        assert!(!is_lost(&forgotten, Some(&stats(9, 0))), "seen");
+        assert!(is_lost(&forgotten, Some(&stats(8, 0))), "an answer from before costs a gap");
+        assert!(is_lost(&forgotten, Some(&stats(0, 0))), "CONFIG RESETSTAT");
+        assert!(is_lost(&forgotten, Some(&stats(1, 0))), "and what comes after it is seen");
     }
 
     #[test]
@@ -121,6 +123,7 @@ mod tests {
         assert!(!is_lost(&forgotten, Some(&stats(0, 0))));
         assert!(is_lost(&forgotten, None));
         assert!(is_lost(&forgotten, Some(&Value::Okay)));
+        assert!(is_lost(&forgotten, Some(&stats(0, 0))), "nobody knows what was in between");
         assert!(!is_lost(&forgotten, Some(&stats(0, 0))));
     }
 }

@@ -66,6 +66,30 @@ impl Drop for OnItsWay<'_> {
     }
 }
 
+/// Takes care of what waits, once. Dropped before, with its task, it drops what waits, and whoever waited
+/// is told.
+struct Care<'a>(Option<&'a Reads>);
+
+impl Care<'_> {
+    fn take(mut self) -> Vec<(Names, oneshot::Sender<Reply>)> {
+        self.0.take().map_or_else(Vec::new, Reads::take)
+    }
+}
+
+impl Drop for Care<'_> {
+    fn drop(&mut self) {
+        self.0.take().map(Reads::take);
+    }
+}
+
+impl Reads {
+    fn take(&self) -> Vec<(Names, oneshot::Sender<Reply>)> {
+        let mut queue = self.queue.lock();
+        queue.is_taken_care_of = false;
+        std::mem::take(&mut queue.waiting)
+    }
+}
+
 impl Line {
     /// Reads strings, each caller's `first` before its `then`. One round trip.
     pub(crate) async fn read(self: &Arc<Self>, names: Names) -> Reply {
@@ -90,13 +114,10 @@ impl Line {
 
     async fn read_what_waits(self: &Arc<Self>) {
         let _counted = OnItsWay::begin(&self.reads.on_their_way);
+        let care = Care(Some(&self.reads));
         // Whoever was woken together with the first to wait now joins it.
         tokio::task::yield_now().await;
-        let waiting = {
-            let mut queue = self.reads.queue.lock();
-            queue.is_taken_care_of = false;
-            std::mem::take(&mut queue.waiting)
-        };
+        let waiting = care.take();
         // Who has gone meanwhile wants no answer.
         let here = waiting.into_iter().filter(|(_, answer)| !answer.is_closed());
         let (asked, answers): (Vec<Names>, Vec<_>) = here.unzip();

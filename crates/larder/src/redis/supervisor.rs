@@ -61,6 +61,8 @@ pub(crate) struct Line {
     pub(crate) pulse: Arc<Pulse>,
     tracks: bool,
     forgotten: Forgotten,
+    /// Once is loud enough.
+    said_gap: AtomicBool,
     /// The server's clock less ours, in milliseconds.
     ahead_ms: AtomicI64,
     lost: Arc<Notify>,
@@ -135,7 +137,16 @@ impl Line {
         let time = answers.next().map(Value::extract_error).transpose();
         let time = time.map_err(|why| FarError::Refused(why.to_string()))?;
         if self.tracks {
-            let gap = || (self.terms.pushed)(Pushed::Gap);
+            let gap = || {
+                (self.terms.pushed)(Pushed::Gap);
+                self.terms.observe.tell(Event::Gap);
+                if !self.said_gap.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        redis = %self.terms.access,
+                        "the server evicts, or tracks about as many keys as it can: near is emptied whenever it may have forgotten one; said once, see Stats::gaps"
+                    );
+                }
+            };
             self.forgotten.look(answers.next().as_ref(), gap);
         }
         Ok(time.as_ref().and_then(server_ms))
@@ -278,6 +289,7 @@ impl Supervisor {
             pulse,
             tracks,
             forgotten,
+            said_gap: AtomicBool::new(false),
             ahead_ms,
             lost,
             reads,

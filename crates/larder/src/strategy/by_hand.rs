@@ -36,7 +36,10 @@ impl Tiers {
         let why = match self.far.link() {
             Err(why) => why,
             Ok(link) => match self.get_far(call, &link).await {
-                Ok(Seen::Alive(held, _)) => return Some((held, Origin::Far)),
+                Ok(Seen::Alive(held, _)) => {
+                    self.observe.tell(Event::HitFar { cache: self.observe.cache() });
+                    return Some((held, Origin::Far));
+                }
                 Ok(Seen::Stale(..) | Seen::Rejected(_)) => {
                     self.observe.tell(Event::Miss { cache: self.observe.cache() });
                     return None;

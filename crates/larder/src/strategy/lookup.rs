@@ -245,11 +245,7 @@ impl Tiers {
         let kept = self.kept(&held, link, asked.at, tags, watched);
         let rests_on = kept.watched.to_vec();
         self.near.keep(&call.key, kept, asked.epoch);
-        if !fresh {
-            return Ok(Seen::Stale(held, rests_on));
-        }
-        self.observe.tell(Event::HitFar { cache: self.observe.cache() });
-        Ok(Seen::Alive(held, rests_on))
+        Ok(if fresh { Seen::Alive(held, rests_on) } else { Seen::Stale(held, rests_on) })
     }
 
     /// A near entry whose tags may have been ended: the tags alone are read anew.

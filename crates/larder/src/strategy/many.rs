@@ -1,6 +1,8 @@
 //! Many keys at once: what is not near is asked for in one trip, and what is nowhere in one call of the
 //! loader.
 
+use std::sync::Arc;
+
 use tokio::task::JoinSet;
 
 use super::load::Ask;
@@ -11,6 +13,10 @@ use super::{Answer, Call, Tiers};
 use crate::entry::Origin;
 use crate::error::{Error, ErrorKind};
 use crate::observe::Event;
+
+/// How many keys go together. Each READ and each STORE has a deadline of its own, and so have all values that
+/// come in one answer: more of them at once would be late for no fault of Redis.
+const TOGETHER_MAX: usize = 512;
 
 /// What became of one key of many.
 enum One {
@@ -27,14 +33,18 @@ impl Tiers {
             One::Found(answer) => Some(answer),
             One::Stale(_) | One::Missed(_) => None,
         };
-        let (ones, far) = self.look_for_many(calls, |_| true).await;
-        if let Err(why) = far {
-            self.skipped(&why);
-        } else {
-            let missed = ones.iter().filter(|one| !matches!(one, One::Found(_)));
-            missed.for_each(|_| self.observe.tell(Event::Miss { cache: self.observe.cache() }));
+        let mut answers = Vec::with_capacity(calls.len());
+        for some in calls.chunks(TOGETHER_MAX) {
+            let (ones, far) = self.look_for_many(some, |_| true).await;
+            if let Err(why) = far {
+                self.skipped(&why);
+            } else {
+                let missed = ones.iter().filter(|one| !matches!(one, One::Found(_)));
+                missed.for_each(|_| self.observe.tell(Event::Miss { cache: self.observe.cache() }));
+            }
+            answers.extend(ones.into_iter().map(fresh));
         }
-        ones.into_iter().map(fresh).collect()
+        answers
     }
 
     /// For each key near, far, or the source, as if each were asked for alone.
@@ -43,6 +53,19 @@ impl Tiers {
         calls: Vec<Call>,
         ask: AskMany,
     ) -> Vec<Result<Answer, Error>> {
+        let mut answers = Vec::with_capacity(calls.len());
+        let mut calls = calls.into_iter();
+        loop {
+            let some: Vec<Call> = calls.by_ref().take(TOGETHER_MAX).collect();
+            if some.is_empty() {
+                return answers;
+            }
+            let ask = counted_from(answers.len(), ask.clone());
+            answers.extend(self.get_or_load_some(some, ask).await);
+        }
+    }
+
+    async fn get_or_load_some(&self, calls: Vec<Call>, ask: AskMany) -> Vec<Result<Answer, Error>> {
         let likely = |call: &Call| !self.near.absent.take(call.key.v());
         let (ones, _) = self.look_for_many(&calls, likely).await;
         let places = |is: fn(&One) -> bool| -> Vec<usize> {
@@ -109,6 +132,9 @@ impl Tiers {
         match self.get_many_far(&wanted).await {
             Ok(seen) => {
                 for (at, seen) in asked.into_iter().zip(seen) {
+                    if matches!(seen, Seen::Alive(..)) {
+                        self.observe.tell(Event::HitFar { cache: self.observe.cache() });
+                    }
                     ones[at] = one_of(&calls[at], seen);
                 }
                 (ones, Ok(()))
@@ -130,6 +156,17 @@ impl Tiers {
             Hit::Stale(_) | Hit::Nothing => One::Missed(Known::default()),
         }
     }
+}
+
+/// `ask`, for keys whose places are counted from the one at `first`.
+fn counted_from(first: usize, ask: AskMany) -> AskMany {
+    Arc::new(move |places| {
+        let loading = ask(places.into_iter().map(|at| first + at).collect());
+        Box::pin(async move {
+            let said = loading.await?;
+            Ok(said.into_iter().map(|(at, one)| (at - first, one)).collect())
+        })
+    })
 }
 
 fn one_of(call: &Call, seen: Seen) -> One {

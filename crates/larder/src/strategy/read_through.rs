@@ -9,8 +9,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
-
 use super::load::Ask;
 use super::lookup::{Rechecked, Seen};
 use super::store::Outcome;
@@ -21,7 +19,7 @@ use crate::coordination::flight::{Flight, Landed, Signal};
 use crate::coordination::lease::Lease;
 use crate::entry::{Held, Origin, Token};
 use crate::error::{Error, ErrorKind};
-use crate::far::{Claim, TagState};
+use crate::far::{Claim, Link, TagState};
 use crate::key::Tag;
 use crate::near::{Kept, Looked, Watched};
 use crate::observe::{Event, WokenBy};
@@ -52,9 +50,17 @@ impl OnHand {
         &self.answer.0
     }
 
-    /// Has one of its tags ended since?
-    fn has_ended(&self) -> bool {
-        self.watched.iter().any(Watched::has_ended)
+    /// Whether its tags, read anew, are those it was stored under. That its key was not ended is for the
+    /// caller to know. One round trip, when the source has failed.
+    async fn stands(&self, link: &Arc<dyn Link>) -> bool {
+        let tagged = &self.held().tags;
+        let tags: Vec<Tag> = tagged.iter().map(|tagged| tagged.tag.clone()).collect();
+        match link.generations(&tags).await {
+            Ok(read) => {
+                tagged.iter().zip(read).all(|(tagged, read)| read == Some(tagged.generation))
+            }
+            Err(_) => false,
+        }
     }
 
     // A tag of it may end while it is on its way: then it is for the one who led, and who asked before
@@ -183,7 +189,10 @@ impl Tiers {
         // A flight finds that out, and says it.
         let Ok(link) = self.far.link() else { return nothing(Known::default()) };
         match self.get_far(call, &link).await {
-            Ok(Seen::Alive(held, _)) => (Hit::Fresh((held, Origin::Far)), Known::default()),
+            Ok(Seen::Alive(held, _)) => {
+                self.observe.tell(Event::HitFar { cache: self.observe.cache() });
+                (Hit::Fresh((held, Origin::Far)), Known::default())
+            }
             Ok(Seen::Stale(held, _)) if call.serves_at_once(&held) => {
                 (Hit::Stale((held, Origin::Far)), Known::default())
             }
@@ -203,6 +212,9 @@ impl Tiers {
     ) -> Result<Answer, Error> {
         let mut first = Some((ask, known));
         for round in 0.. {
+            if let Some((_, known)) = first.as_mut().filter(|_| round > 0) {
+                *known = Known::default(); // that was a while ago
+            }
             match self.hit_near(call) {
                 Hit::Fresh(answer) => return Ok(answer),
                 Hit::Stale(answer) if call.serves_at_once(&answer.0) => {
@@ -319,7 +331,7 @@ impl Tiers {
                             stale = Some(found);
                         }
                         Ok(Rechecked::Ended(id)) => (seen, try_hit) = (id, id.is_none()),
-                        Ok(Rechecked::Stands(..) | Rechecked::Gone) => {}
+                        Ok(Rechecked::Stands(..) | Rechecked::Gone) => try_hit = true,
                         Err(why) => return Decision::Alone(why.to_string()),
                     },
                     Looked::Stale(kept) if call.takes(&kept.held) => {
@@ -332,9 +344,7 @@ impl Tiers {
             }
             if try_hit && stale.is_none() {
                 match self.get_far(call, &link).await {
-                    Ok(Seen::Alive(held, on)) => {
-                        return Decision::Found(OnHand::new(held, Origin::Far, on));
-                    }
+                    Ok(Seen::Alive(held, on)) => return self.found_far(held, on),
                     Ok(Seen::Stale(held, on)) => stale = Some(OnHand::new(held, Origin::Far, on)),
                     Ok(Seen::Rejected(id)) => seen = id,
                     Err(why) => return Decision::Alone(why.to_string()),
@@ -358,8 +368,7 @@ impl Tiers {
             };
             let generations: Vec<_> = read.tags.iter().map(|t| t.map(|t| t.generation)).collect();
             self.learn(&asked.watched, &generations);
-            // Had it been ended since we saw it, we would have been told before READ was answered.
-            let stale = stale.filter(|found| !is_changed(&changes) && !found.has_ended());
+            let stale = stale.filter(|_| read.is_there);
             match read.claim {
                 Claim::Granted => {
                     let lease = lease.granted(self.far.clone());
@@ -370,9 +379,7 @@ impl Tiers {
                 Claim::Value(bytes) => {
                     lease.not_granted();
                     match self.take(call, &link, asked, &bytes, &generations).await {
-                        Ok(Seen::Alive(held, on)) => {
-                            return Decision::Found(OnHand::new(held, Origin::Far, on));
-                        }
+                        Ok(Seen::Alive(held, on)) => return self.found_far(held, on),
                         // Near has it now, if nothing came between.
                         Ok(Seen::Stale(held, _)) => (seen, look_near) = (held.id, true),
                         Ok(Seen::Rejected(id)) => seen = id,
@@ -381,7 +388,11 @@ impl Tiers {
                 }
                 Claim::Held(left) => {
                     lease.not_granted();
-                    if let Some(found) = stale.filter(|found| call.serves_at_once(found.held())) {
+                    look_near = stale.is_some();
+                    if let Some(found) = stale
+                        && call.serves_at_once(found.held())
+                        && found.stands(&link).await
+                    {
                         return Decision::Found(found);
                     }
                     tries = 0;
@@ -401,7 +412,9 @@ impl Tiers {
                 }
                 Claim::Failed(token, code) => {
                     lease.not_granted();
-                    if let Some(found) = stale {
+                    if let Some(found) = stale
+                        && found.stands(&link).await
+                    {
                         self.observe.tell(Event::StoodIn { cache: self.observe.cache() });
                         return Decision::Found(found);
                     }
@@ -413,6 +426,11 @@ impl Tiers {
                 }
             }
         }
+    }
+
+    fn found_far(&self, held: Arc<Held>, on: Vec<Watched>) -> Decision {
+        self.observe.tell(Event::HitFar { cache: self.observe.cache() });
+        Decision::Found(OnHand::new(held, Origin::Far, on))
     }
 
     fn failure(&self, call: &Call, token: &Token, code: &[u8]) -> Error {
@@ -439,12 +457,13 @@ impl Tiers {
             Ok(loaded) => loaded,
             Err(error) => {
                 self.leases.failed(&lease, &error);
+                let link = lease.link().clone();
                 let told = lease.fail(error.kind().code(), call.policy.backoff);
-                // The lease was ours to the last, so nobody has ended the entry; and every end of a
-                // tag of it has been told before the answer was.
+                // It was there when the lease was granted, and the lease was ours to the last: so nobody has
+                // ended it by its key.
                 if let Some(found) = stale
                     && told.await
-                    && !found.has_ended()
+                    && found.stands(&link).await
                 {
                     self.observe.tell(Event::StoodIn { cache: self.observe.cache() });
                     return found.landed();
@@ -474,10 +493,6 @@ fn landed(
     is_overtaken: impl FnOnce() -> bool + Send + 'static,
 ) -> Landed {
     Landed { answer, is_overtaken: Box::new(is_overtaken), unwatched_since: None }
-}
-
-fn is_changed(changes: &watch::Receiver<u64>) -> bool {
-    changes.has_changed().unwrap_or(true)
 }
 
 fn alone_without_loader() -> Landed {

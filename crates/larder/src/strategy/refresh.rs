@@ -8,8 +8,9 @@
 //! Bounded: while too many are under way, further ones are left to later callers. They stop with the
 //! handle; what was under way is lost, and its leases given back.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use parking_lot::Mutex;
@@ -17,8 +18,10 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use super::load::Ask;
+use super::lookup::Seen;
 use super::read_through::Lead;
 use super::{Call, Tiers};
+use crate::clock::{Clock, Moment};
 use crate::entry::Token;
 use crate::far::Claim;
 use crate::key::Key;
@@ -26,60 +29,110 @@ use crate::observe::Event;
 
 /// How many run at once in a process. A source that hangs holds this many loads and no more.
 const REFRESHES_MAX: usize = 512;
+/// How many keys are remembered as left alone for a while, before those whose while is over are forgotten.
+const RESTING_MAX: usize = 8192;
 
 /// The refreshes of this process.
 pub(crate) struct Refreshes {
-    /// Those under way; `None` once there will be none. Locked for a look-up.
-    keys: Mutex<Option<HashSet<Key, FixedState>>>,
-    /// Locked to begin one. Not held together with `keys`: a task that ends takes that.
+    /// `None` once there will be none. Locked for a look-up.
+    keys: Mutex<Option<Keys>>,
+    /// Locked to begin one. A task that ends takes `keys`, never this.
     tasks: Mutex<JoinSet<()>>,
+    clock: Clock,
     runtime: Handle,
 }
 
-/// A key's place among those under way, whatever becomes of its task.
+#[derive(Default)]
+struct Keys {
+    by_key: HashMap<Key, State, FixedState>,
+    running: usize,
+}
+
+#[derive(Clone, Copy)]
+enum State {
+    Running,
+    /// Another process is at it, or the source has failed: not asked for again before this.
+    Resting(Moment),
+}
+
+/// A key's place among those that run, whatever becomes of its task.
 struct Place {
     refreshes: Arc<Refreshes>,
     key: Key,
+    /// How long it is left alone after this.
+    rest: Duration,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         if let Some(keys) = &mut *self.refreshes.keys.lock() {
-            keys.remove(&self.key);
+            keys.end(&self.key, self.rest, self.refreshes.clock.now());
+        }
+    }
+}
+
+impl Keys {
+    fn begin(&mut self, key: &Key, now: Moment) -> bool {
+        let is_left_alone = match self.by_key.get(key) {
+            None => false,
+            Some(State::Running) => true,
+            Some(State::Resting(until)) => now < *until,
+        };
+        if is_left_alone || self.running >= REFRESHES_MAX {
+            return false;
+        }
+        self.by_key.insert(key.clone(), State::Running);
+        self.running += 1;
+        true
+    }
+
+    fn end(&mut self, key: &Key, rest: Duration, now: Moment) {
+        self.running -= 1;
+        self.by_key.remove(key);
+        if rest.is_zero() {
+            return;
+        }
+        if self.by_key.len() >= RESTING_MAX {
+            let is_over = |state: &State| matches!(state, State::Resting(until) if *until <= now);
+            self.by_key.retain(|_, state| !is_over(state));
+        }
+        // Where there is no room, Redis' own record of the failure holds it back.
+        if self.by_key.len() < RESTING_MAX {
+            self.by_key.insert(key.clone(), State::Resting(now.plus(rest)));
         }
     }
 }
 
 impl Refreshes {
-    pub(crate) fn new(runtime: Handle) -> Arc<Refreshes> {
-        let keys = Mutex::new(Some(HashSet::default()));
-        Arc::new(Refreshes { keys, tasks: Mutex::default(), runtime })
+    pub(crate) fn new(clock: Clock, runtime: Handle) -> Arc<Refreshes> {
+        let keys = Mutex::new(Some(Keys::default()));
+        Arc::new(Refreshes { keys, tasks: Mutex::default(), clock, runtime })
     }
 
     /// Ends all, and begins no more.
     pub(crate) fn stop(&self) {
+        let mut tasks = self.tasks.lock();
         *self.keys.lock() = None;
-        self.tasks.lock().abort_all();
+        tasks.abort_all();
     }
 
-    /// Runs `work` unless the key's is under way, or too many are.
+    /// Runs `work` unless the key's is under way, or rests, or too many are. It says how long the key is
+    /// left alone afterwards.
     fn begin<F>(self: &Arc<Self>, key: &Key, work: impl FnOnce() -> F)
     where
-        F: Future<Output = ()> + Send + 'static,
+        F: Future<Output = Duration> + Send + 'static,
     {
-        let has_place = self.keys.lock().as_mut().is_some_and(|keys| {
-            keys.len() < REFRESHES_MAX && !keys.contains(key) && keys.insert(key.clone())
-        });
-        if !has_place {
+        let mut tasks = self.tasks.lock();
+        let now = self.clock.now();
+        if !self.keys.lock().as_mut().is_some_and(|keys| keys.begin(key, now)) {
             return;
         }
-        let place = Place { refreshes: self.clone(), key: key.clone() };
+        let place = Place { refreshes: self.clone(), key: key.clone(), rest: Duration::ZERO };
         let work = work();
         let task = async move {
-            let _place = place;
-            work.await;
+            let mut place = place;
+            place.rest = work.await;
         };
-        let mut tasks = self.tasks.lock();
         while tasks.try_join_next().is_some() {}
         tasks.spawn_on(task, &self.runtime);
     }
@@ -90,22 +143,19 @@ impl Tiers {
     pub(super) fn refresh(&self, call: &Call, ask: Ask, seen: Option<Token>) {
         self.refreshes.begin(&call.key, || {
             let (tiers, call) = (self.clone(), call.clone());
-            async move {
-                if !tiers.refreshed(&call, ask, seen).await {
-                    // Another process is at it, or the source fails: not asked for again at once.
-                    tiers.clock.sleep(call.policy.backoff).await;
-                }
-            }
+            async move { tiers.refreshed(&call, ask, seen).await }
         });
     }
 
-    async fn refreshed(&self, call: &Call, ask: Ask, seen: Option<Token>) -> bool {
-        let Ok(link) = self.far.link() else { return false };
+    /// Says how long the key is to be left alone.
+    async fn refreshed(&self, call: &Call, ask: Ask, seen: Option<Token>) -> Duration {
+        let backoff = call.policy.backoff;
+        let Ok(link) = self.far.link() else { return backoff };
         let asked = self.asked(call);
         let lease = self.leases.ask(&call.key, link.clone(), asked.at);
         let read = link.read(&call.key, lease.token(), lease.time(), seen, &call.tags).await;
         // Perhaps granted, and we shall never know: dropping the lease gives it back.
-        let Ok(read) = read else { return false };
+        let Ok(read) = read else { return backoff };
         let generations: Vec<_> = read.tags.iter().map(|t| t.map(|t| t.generation)).collect();
         self.learn(&asked.watched, &generations);
         match read.claim {
@@ -119,16 +169,23 @@ impl Tiers {
                 if let Err(why) = landed.answer {
                     tracing::warn!(key = %call.key, %why, "a refresh failed: the stale entry is served on");
                 }
-                ok
+                if ok { Duration::ZERO } else { backoff }
             }
-            // Renewed already.
+            // Renewed already: near has it now, if it may be served.
             Claim::Value(bytes) => {
                 lease.not_granted();
-                self.take(call, &link, asked, &bytes, &generations).await.is_ok()
+                match self.take(call, &link, asked, &bytes, &generations).await {
+                    Ok(Seen::Alive(..)) => Duration::ZERO,
+                    _ => backoff,
+                }
             }
-            Claim::Held(_) | Claim::Failed(..) | Claim::Foreign => {
+            Claim::Held(left) => {
                 lease.not_granted();
-                false
+                left.min(backoff)
+            }
+            Claim::Failed(..) | Claim::Foreign => {
+                lease.not_granted();
+                backoff
             }
         }
     }

@@ -43,7 +43,13 @@ pub(super) async fn those_who_reject_one_value_are_granted_one_lease(scene: &Sce
     scene.other.put(&key, &envelope(old, "v")).await;
     let link = scene.one.link();
     let read = link.read(&key, new, LONG, Some(old), &[]).await.unwrap();
-    assert_eq!(read.claim, Claim::Granted);
+    assert_eq!((read.claim, read.is_there), (Claim::Granted, true));
+    let other = scene.other.link();
+    let waits = other.read(&key, scene.draw(), LONG, Some(old), &[]).await.unwrap();
+    assert!(is_held(&waits.claim) && waits.is_there, "it is told to those who wait as well");
+    let gone = scene.key("gone");
+    let read = link.read(&gone, scene.draw(), LONG, Some(old), &[]).await.unwrap();
+    assert_eq!((read.claim, read.is_there), (Claim::Granted, false), "what was ended is not there");
     for _ in 0..5 {
         assert!(is_held(&scene.other.claim_over(&key, Some(old)).await));
         assert!(is_held(&scene.one.claim_over(&key, Some(old)).await));

@@ -233,8 +233,11 @@ impl Link for RedisLink {
             let mut pipeline = alone(call);
             self.get_states(&mut pipeline, tags);
             let mut answers = self.ask(&pipeline).await?.into_iter();
-            let claim = claim(accepted(answers.next().unwrap_or(Value::Nil))?)?;
-            Ok(Read { claim, tags: states(answers)? })
+            let answer = accepted(answers.next().unwrap_or(Value::Nil))?;
+            // The last part of every answer but a value.
+            let is_there =
+                matches!(&answer, Value::Array(parts) if parts.last() == Some(&Value::Int(1)));
+            Ok(Read { claim: claim(answer)?, is_there, tags: states(answers)? })
         })
     }
 
