@@ -12,12 +12,15 @@ use super::model::{NewTask, PageKey, Status, Task, TaskChange, TaskId, UserId};
 use super::repository::{Repository, RepositoryError};
 use super::sqlite::{Place, Sqlite};
 
+/// How many handles try to seed one empty database at the same moment.
+const SEEDS_AT_ONCE: usize = 8;
+
 /// A database under test, and what must outlive it.
-pub(super) struct Scene {
+struct Scene {
     tasks: Arc<dyn Repository>,
-    _directory: Option<Directory>,
+    directory: Option<Directory>,
     #[cfg(feature = "mongodb")]
-    pub(super) database: Option<mongo::Mongo>,
+    database: Option<mongo::Mongo>,
 }
 
 #[cfg(feature = "mongodb")]
@@ -28,15 +31,34 @@ impl Scene {
     fn of(tasks: Arc<dyn Repository>) -> Scene {
         Scene {
             tasks,
-            _directory: None,
+            directory: None,
             #[cfg(feature = "mongodb")]
             database: None,
         }
+    }
+
+    /// One more handle on the same database, as another process would have it. What is in memory has
+    /// no other, so there it is the same.
+    async fn another(&self) -> Arc<dyn Repository> {
+        if let Some(directory) = &self.directory {
+            return Arc::new(Sqlite::open(directory.place()).await.unwrap());
+        }
+        #[cfg(feature = "mongodb")]
+        if let Some(database) = &self.database {
+            return Arc::new(super::Mongo::open(&database.url).await.unwrap());
+        }
+        self.tasks.clone()
     }
 }
 
 /// A directory that goes with the test.
 struct Directory(std::path::PathBuf);
+
+impl Directory {
+    fn place(&self) -> Place {
+        Place::File(self.0.join("tasks.db"))
+    }
+}
 
 impl Drop for Directory {
     fn drop(&mut self) {
@@ -62,7 +84,8 @@ macro_rules! promises {
             pages_are_newest_first_and_leave_out_nothing
             a_page_shows_one_user_and_one_status
             a_change_touches_what_it_names
-            two_changes_at_once_both_hold
+            changes_of_two_processes_both_hold
+            two_processes_share_a_database
             what_was_deleted_is_gone
             a_seed_falls_only_on_empty_ground
             strange_text_comes_back_as_it_went
@@ -84,13 +107,13 @@ async fn in_memory() -> Scene {
 async fn on_a_file() -> Scene {
     let path = std::env::temp_dir().join(format!("task-api-{}", uuid::Uuid::now_v7()));
     std::fs::create_dir(&path).unwrap();
-    let place = Place::File(path.join("tasks.db"));
-    let tasks = Arc::new(Sqlite::open(place).await.unwrap());
-    Scene { _directory: Some(Directory(path)), ..Scene::of(tasks) }
+    let directory = Directory(path);
+    let tasks = Arc::new(Sqlite::open(directory.place()).await.unwrap());
+    Scene { directory: Some(directory), ..Scene::of(tasks) }
 }
 
 #[cfg(feature = "mongodb")]
-pub(super) async fn on_mongodb() -> Scene {
+async fn on_mongodb() -> Scene {
     let database = mongo::Mongo::new();
     let tasks = Arc::new(super::Mongo::open(&database.url).await.unwrap());
     Scene { database: Some(database), ..Scene::of(tasks) }
@@ -188,17 +211,32 @@ async fn a_change_touches_what_it_names(scene: Scene) {
     assert_eq!(scene.tasks.update(&before.user, TaskId::now(), titled("x")).await.unwrap(), None);
 }
 
-async fn two_changes_at_once_both_hold(scene: Scene) {
+/// One changes the title alone, the other the description alone. Whoever reads the whole task and then
+/// writes it puts back what the other has changed in between.
+async fn changes_of_two_processes_both_hold(scene: Scene) {
     let task = task("ada", "milk", Status::Todo);
     scene.tasks.create(task.clone()).await.unwrap();
-    let done = TaskChange { status: Some(Status::Done), ..TaskChange::default() };
-    let (a, b) = tokio::join!(
-        scene.tasks.update(&task.user, task.id, titled("oats")),
-        scene.tasks.update(&task.user, task.id, done),
-    );
-    assert!(a.is_ok() && b.is_ok());
-    let after = scene.tasks.find(&task.user, task.id).await.unwrap().unwrap();
-    assert_eq!((after.title.as_str(), after.status), ("oats", Status::Done));
+    let (here, there) = (scene.tasks.clone(), scene.another().await);
+    let described = |text: &str| TaskChange {
+        description: Some(Some(text.to_owned())),
+        ..TaskChange::default()
+    };
+    for round in 0..60 {
+        let one_after_the_other = async |handle: &Arc<dyn Repository>, changes: [TaskChange; 3]| {
+            for change in changes {
+                let after = handle.update(&task.user, task.id, change).await.unwrap();
+                assert!(after.is_some());
+            }
+        };
+        let texts = [0, 1, 2].map(|nth| format!("change {nth} of round {round}"));
+        tokio::join!(
+            one_after_the_other(&here, texts.each_ref().map(|text| titled(text))),
+            one_after_the_other(&there, texts.each_ref().map(|text| described(text))),
+        );
+        let after = here.find(&task.user, task.id).await.unwrap().unwrap();
+        let last = texts[2].as_str();
+        assert_eq!((after.title.as_str(), after.description.as_deref()), (last, Some(last)));
+    }
 }
 
 async fn what_was_deleted_is_gone(scene: Scene) {
@@ -210,12 +248,44 @@ async fn what_was_deleted_is_gone(scene: Scene) {
     assert_eq!(scene.tasks.page(&task.user, page(1, 10)).await.unwrap().tasks, []);
 }
 
+/// Many handles, each with a seed of its own, at the same moment: the whole of one falls, and of the others
+/// nothing.
 async fn a_seed_falls_only_on_empty_ground(scene: Scene) {
-    let tasks = || vec![task("ada", "a", Status::Todo), task("grace", "b", Status::Done)];
-    let (a, b) = tokio::join!(scene.tasks.seed(tasks()), scene.tasks.seed(tasks()));
-    assert_ne!(a.unwrap(), b.unwrap(), "one of two seeds holds");
-    assert_eq!(scene.tasks.page(&user("ada"), page(1, 10)).await.unwrap().total, 1);
-    assert!(!scene.tasks.seed(tasks()).await.unwrap());
+    let owners = ["ada", "grace"].map(user);
+    let seed = || (0..20).map(|nth| task(owners[nth % 2].as_str(), "seed", Status::Todo)).collect();
+    let mut handles = vec![scene.tasks.clone()];
+    for _ in 1..SEEDS_AT_ONCE {
+        handles.push(scene.another().await);
+    }
+    for _ in 0..3 {
+        // Whoever has to connect first comes too late to be in the way.
+        for handle in &handles {
+            handle.ping().await.unwrap();
+        }
+        let seeds = handles.iter().cloned().map(|handle| {
+            let seed: Vec<Task> = seed();
+            let ids: Vec<TaskId> = seed.iter().map(|task| task.id).collect();
+            async move { (handle.seed(seed).await.unwrap(), ids) }
+        });
+        let answers = seeds.collect::<JoinSet<_>>().join_all().await;
+        let mut fell = answers.into_iter().filter_map(|(fell, ids)| fell.then_some(ids));
+        let mut expected = fell.next().unwrap();
+        assert!(fell.next().is_none(), "two seeds fell");
+
+        let mut there = Vec::new();
+        for owner in &owners {
+            let page = scene.tasks.page(owner, page(1, 100)).await.unwrap();
+            there.extend(page.tasks);
+        }
+        let mut ids: Vec<_> = there.iter().map(|task| task.id).collect();
+        ids.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(ids, expected);
+        assert!(!scene.tasks.seed(seed()).await.unwrap());
+        for task in there {
+            assert!(scene.tasks.delete(&task.user, task.id).await.unwrap());
+        }
+    }
 }
 
 async fn strange_text_comes_back_as_it_went(scene: Scene) {
@@ -237,16 +307,8 @@ async fn after_its_end_it_answers_with_an_error(scene: Scene) {
     assert_eq!(scene.tasks.find(&task.user, task.id).await, Err(RepositoryError::Closed));
 }
 
-/// Two handles on one file, as two processes would have it.
-#[tokio::test]
-async fn two_processes_share_a_file() {
-    let scene = on_a_file().await;
-    let path = scene._directory.as_ref().unwrap().0.join("tasks.db");
-    let other = Arc::new(Sqlite::open(Place::File(path)).await.unwrap());
-    two_processes_share(scene, other).await;
-}
-
-pub(super) async fn two_processes_share(scene: Scene, other: Arc<dyn Repository>) {
+async fn two_processes_share_a_database(scene: Scene) {
+    let other = scene.another().await;
     let task = task("ada", "milk", Status::Todo);
     scene.tasks.create(task.clone()).await.unwrap();
     assert_eq!(other.find(&task.user, task.id).await.unwrap(), Some(task.clone()));

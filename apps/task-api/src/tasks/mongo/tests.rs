@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
-use std::sync::Arc;
 
 use super::*;
 
@@ -42,17 +41,10 @@ fn pages_are_read_from_an_index_and_never_sorted() {
 /// These need a server: `MONGODB_URL`.
 mod on_mongodb {
     use super::*;
-    use crate::tasks::contract::{mongo, on_mongodb, task, two_processes_share};
+    use crate::tasks::contract::{mongo, task};
 
     async fn open(database: &mongo::Mongo) -> Mongo {
         Mongo::open(&database.url).await.unwrap()
-    }
-
-    #[tokio::test]
-    async fn two_processes_share_a_database() {
-        let scene = on_mongodb().await;
-        let other = Arc::new(open(scene.database.as_ref().unwrap()).await);
-        two_processes_share(scene, other).await;
     }
 
     #[tokio::test]
