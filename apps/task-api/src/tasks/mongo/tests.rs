@@ -1,7 +1,10 @@
 //! What MongoDB alone promises; what it has in common with SQLite is in `contract.rs`.
 
 use std::collections::BTreeSet;
+use std::future::{pending, ready};
 use std::net::TcpListener;
+
+use tokio::time::{Instant, sleep};
 
 use super::*;
 
@@ -35,6 +38,52 @@ fn pages_are_read_from_an_index_and_never_sorted() {
             keys_are && order.iter().all(|(name, way)| keys.get(name) == Some(way))
         };
         assert!(open::indexes().iter().any(|index| fits(&index.keys)), "{asked:?}");
+    }
+}
+
+/// The clock stands still but for what the test lets pass, so a limit is met to the millisecond.
+mod in_its_time {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(5);
+    const MOMENT: Duration = Duration::from_millis(1);
+
+    type Answer = mongodb::error::Result<u32>;
+
+    async fn after(wait: Duration) -> Answer {
+        sleep(wait).await;
+        Ok(7)
+    }
+
+    fn away() -> Result<u32, RepositoryError> {
+        Err(RepositoryError::Away("no answer in 5s".to_owned()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_never_comes_is_away_after_the_limit_and_not_before() {
+        let asked_at = Instant::now();
+        let asking = tokio::spawn(in_time(pending::<Answer>()));
+        sleep(LIMIT - MOMENT).await;
+        assert!(!asking.is_finished(), "given up after {:?}", asked_at.elapsed());
+        sleep(2 * MOMENT).await;
+        assert!(asking.is_finished(), "waited for after {:?}", asked_at.elapsed());
+        assert_eq!(asking.await.unwrap(), away());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_comes_in_time_is_handed_through() {
+        assert_eq!(in_time(ready(Answer::Ok(7))).await, Ok(7));
+        assert_eq!(in_time(after(LIMIT - MOMENT)).await, Ok(7));
+        assert_eq!(in_time(after(LIMIT + MOMENT)).await, away());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_error_that_comes_in_time_keeps_its_words() {
+        let cut = std::io::Error::other("the wire is cut");
+        let Err(RepositoryError::Away(why)) = in_time(ready(Answer::Err(cut.into()))).await else {
+            panic!("it was taken for something else")
+        };
+        assert!(why.contains("the wire is cut"), "{why}");
     }
 }
 
