@@ -2,7 +2,7 @@
 //!
 //! Looked for in this order: the one that `MONGODB_URL` names; `mongod` on PATH; `ferretdb` 1.x on PATH;
 //! and where there is Go, FerretDB built from `xtask/ferretdb`, once, and kept under the target folder.
-//! What we start, we end, and its data goes with it.
+//! What we start, we end, and its data goes with it; if we are killed, the next run sweeps the data.
 
 use std::env;
 use std::fs;
@@ -14,7 +14,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::tools::{command, output};
+use data::Data;
 
+mod data;
 mod ferretdb;
 mod one_at_a_time;
 mod wire;
@@ -105,11 +107,11 @@ fn cannot_relay(why: std::io::Error) -> String {
     format!("cannot listen for FerretDB: {why}")
 }
 
-/// One server with its data. Killed and removed when dropped.
+/// One server with its data. Killed when dropped; then its data is removed.
 struct Server {
     child: Child,
     address: SocketAddr,
-    data: PathBuf,
+    _data: Data,
 }
 
 impl Server {
@@ -119,11 +121,11 @@ impl Server {
         let mut last = String::new();
         for _ in 0..3 {
             let port = free_port().map_err(|why| format!("there is no free port: {why}"))?;
-            let data = data()?;
-            let child = with(port, &data).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+            let data = Data::new()?;
+            let child = with(port, &data.path).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
             match child.map_err(|why| why.to_string()) {
-                Ok(child) => match (Server { child, address, data }).answering() {
+                Ok(child) => match (Server { child, address, _data: data }).answering() {
                     Ok(server) => return Ok(server),
                     Err(why) => last = why,
                 },
@@ -135,12 +137,12 @@ impl Server {
 
     /// On a port that it chooses, and tells on its first line.
     fn start_telling(with: impl Fn(&Path) -> Command) -> Result<Server, String> {
-        let data = data()?;
+        let data = Data::new()?;
         // It ends when its standard input does: also when we are killed.
-        let child = with(&data).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let child = with(&data.path).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let child = child.map_err(|why| format!("FerretDB cannot be started: {why}"))?;
         let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        let mut server = Server { child, address, data };
+        let mut server = Server { child, address, _data: data };
         let mut line = String::new();
         if let Some(out) = server.child.stdout.take() {
             let _ = BufReader::new(out).read_line(&mut line);
@@ -171,7 +173,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.data);
     }
 }
 
@@ -179,14 +180,12 @@ fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
-/// A new, empty folder for a server's data.
-fn data() -> Result<PathBuf, String> {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let nth = NEXT.fetch_add(1, Ordering::Relaxed);
-    let name = format!("larder-mongodb-{}-{nth}", std::process::id());
-    let path = env::temp_dir().join(name);
-    let _ = fs::remove_dir_all(&path);
-    fs::create_dir_all(&path).map_err(|why| format!("cannot make a folder for data: {why}"))?;
-    Ok(path)
+/// A folder beside what cargo builds.
+fn kept(name: &str) -> Result<PathBuf, String> {
+    let here = env::current_exe().map_err(|why| format!("cannot say where we are: {why}"))?;
+    // <target>/debug/xtask
+    let target = here.ancestors().nth(2).ok_or("there is no target folder")?;
+    let folder = target.join(name);
+    fs::create_dir_all(&folder).map_err(|why| format!("cannot make a folder: {why}"))?;
+    Ok(folder)
 }

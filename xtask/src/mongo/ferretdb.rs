@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
+use super::kept;
 use crate::tools::{command, output, root};
 
 const OLDEST_GO: (u32, u32) = (1, 22);
@@ -17,8 +18,11 @@ const SOURCES: [&str; 3] = ["go.mod", "go.sum", "main.go"];
 /// The program, built if it has to be; None without Go.
 pub(super) fn program() -> Result<Option<PathBuf>, String> {
     let folder = root().join("xtask/ferretdb");
-    let program =
-        kept()?.join(format!("ferretdb-{:016x}{}", fingerprint()?, env::consts::EXE_SUFFIX));
+    let program = kept("ferretdb")?.join(format!(
+        "ferretdb-{:016x}{}",
+        fingerprint()?,
+        env::consts::EXE_SUFFIX
+    ));
     if program.is_file() {
         return Ok(Some(program));
     }
@@ -46,16 +50,6 @@ pub(super) fn program() -> Result<Option<PathBuf>, String> {
     fs::rename(&half, &program).map_err(|why| format!("cannot keep FerretDB: {why}"))?;
     println!("test: built FerretDB in {:.0} s", began.elapsed().as_secs_f32());
     Ok(Some(program))
-}
-
-/// Beside what cargo builds.
-fn kept() -> Result<PathBuf, String> {
-    let here = env::current_exe().map_err(|why| format!("cannot say where we are: {why}"))?;
-    // <target>/debug/xtask
-    let target = here.ancestors().nth(2).ok_or("there is no target folder")?;
-    let folder = target.join("ferretdb");
-    fs::create_dir_all(&folder).map_err(|why| format!("cannot make a folder: {why}"))?;
-    Ok(folder)
 }
 
 /// FNV-1a over the sources.
