@@ -2,7 +2,8 @@
 //!
 //! Looked for in this order: the one that `MONGODB_URL` names; `mongod` on PATH; `ferretdb` 1.x on PATH;
 //! and where there is Go, FerretDB built from `xtask/ferretdb`, once, and kept under the target folder.
-//! What we start, we end, and its data goes with it; if we are killed, the next run sweeps the data.
+//! What we start, we end, and its data goes with it; if we are killed, it ends too, and the next run
+//! sweeps the data.
 
 use std::env;
 use std::fs;
@@ -19,6 +20,7 @@ use data::Data;
 mod data;
 mod ferretdb;
 mod one_at_a_time;
+mod tied;
 mod wire;
 
 /// What to say where there is none.
@@ -122,7 +124,8 @@ impl Server {
         for _ in 0..3 {
             let port = free_port().map_err(|why| format!("there is no free port: {why}"))?;
             let data = Data::new()?;
-            let child = with(port, &data.path).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+            let mut server = tied::tied(&with(port, &data.path));
+            let child = server.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
             match child.map_err(|why| why.to_string()) {
                 Ok(child) => match (Server { child, address, _data: data }).answering() {
@@ -171,8 +174,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        tied::end(&mut self.child);
     }
 }
 
