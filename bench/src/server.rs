@@ -23,6 +23,7 @@ impl Server {
             command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
             command.args(["--appendonly", "no", "--dir"]).arg(std::env::temp_dir());
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            end_with_us(&mut command);
             let child =
                 command.spawn().map_err(|why| format!("cannot start redis-server: {why}"))?;
             let mut server = Server { child, port };
@@ -85,6 +86,22 @@ impl Server {
         Ok(line.ok_or("INFO memory tells no used_memory")?.trim().parse()?)
     }
 }
+
+/// Also when we are killed and drop nothing. Rows start their servers on the main thread, since it is the
+/// thread's end that counts.
+#[cfg(target_os = "linux")]
+fn end_with_us(command: &mut Command) {
+    use std::os::unix::process::CommandExt;
+
+    use rustix::process::{Signal, set_parent_process_death_signal};
+    // SAFETY: between fork and exec it makes one system call and allocates nothing.
+    unsafe {
+        command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::TERM))?));
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn end_with_us(_: &mut Command) {}
 
 impl Drop for Server {
     fn drop(&mut self) {
