@@ -193,18 +193,13 @@ where
         self.write_name(key, &mut name)?;
         let tiers = &self.shared.tiers;
         let now = tiers.clock.now();
-        let hit = tiers.near_hit(&name, &self.extra, takes_none, now);
-        if let NearHit::Fresh(kept) = hit {
+        let near = tiers.near_hit(&name, &self.extra, takes_none, now);
+        if let NearHit::Fresh(kept) = near {
             let entry = Entry::of(&kept.held, Origin::Near, now);
             return Ok(Found { entry, origin: Origin::Near });
         }
         let (call, ask) = (self.call_of(key, &name, takes_none)?, Ask::alone(begin));
-        let answer = match hit {
-            NearHit::Stale(kept) if call.serves_at_once(&kept.held) => {
-                tiers.serve_stale(&call, (kept.held.clone(), Origin::Near), ask)
-            }
-            _ => tiers.get_or_load(&call, ask).await?,
-        };
+        let answer = tiers.get_or_load(&call, near, ask).await?;
         Ok(Found { entry: self.entry_of(&answer), origin: answer.1 })
     }
 

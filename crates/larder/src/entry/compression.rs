@@ -44,14 +44,14 @@ impl Compression {
         Compression { way: Way::None, over_bytes: usize::MAX }
     }
 
-    /// LZ4, for values of more than 1 KiB: half the size for text and numbers, at the speed of copying.
+    /// LZ4, for values of more than 1 KiB: quick, and smaller where there is something to save.
     #[cfg(feature = "lz4")]
     pub const fn lz4() -> Compression {
         Compression { way: Way::Lz4, over_bytes: 1 << 10 }
     }
 
-    /// Zstandard, level 1, for values of more than 8 KiB: smaller than LZ4 by a third or so, and some
-    /// five times slower. For large values, where Redis' memory or the network is what is short.
+    /// Zstandard, level 1, for values of more than 8 KiB: smaller than LZ4, and slower. For large values,
+    /// where Redis' memory or the network is what is short.
     ///
     /// Choose it when every process that reads the cache is built with the feature: to the others
     /// these entries are misses.

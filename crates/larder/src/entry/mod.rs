@@ -115,6 +115,15 @@ impl Held {
         now < self.kept_until
     }
 
+    pub(crate) fn tag_names(&self) -> Vec<Tag> {
+        self.tags.iter().map(|tagged| tagged.tag.clone()).collect()
+    }
+
+    /// Are these, read in the order of its tags, the generations it was stored under?
+    pub(crate) fn is_of(&self, generations: &[Option<Generation>]) -> bool {
+        self.tags.iter().zip(generations).all(|(tagged, read)| *read == Some(tagged.generation))
+    }
+
     pub(crate) fn carries(&self, tag: &Tag) -> bool {
         self.tags.iter().any(|carried| carried.tag == *tag)
     }

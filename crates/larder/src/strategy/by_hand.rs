@@ -58,7 +58,7 @@ impl Tiers {
         }
         let watching = self.flights.watch(&call.key);
         let looking = Looking { signal: &watching.signal, flight: None, seat: None, by_hand: true };
-        let right = match self.decide(&call, looking, Known::default()).await {
+        let right = match self.decide(&call, looking, Known::Nothing).await {
             Decision::Found(found) | Decision::Stale(found) => {
                 return Ok(Leased::Found(found.answer));
             }

@@ -11,9 +11,10 @@ use foldhash::fast::FixedState;
 
 use super::{Call, Tiers};
 use crate::clock::Moment;
+use crate::coordination::lease::Lease;
 use crate::entry::{Generation, Held, Tagged, Token};
 use crate::error::FarError;
-use crate::far::Link;
+use crate::far::{self, Link};
 use crate::invalidation::by_tag::{self, Verdict};
 use crate::key::{Key, Tag};
 use crate::near::{Epoch, Kept, Looked, Watched};
@@ -82,6 +83,15 @@ pub(super) enum Seen {
     Rejected(Option<Token>),
 }
 
+/// What READ answered, and what was noted before it was sent.
+pub(super) struct Asking {
+    pub(super) asked: Asked,
+    /// Granted or not, as the answer says.
+    pub(super) lease: Lease,
+    pub(super) read: far::Read,
+    pub(super) generations: Vec<Option<Generation>>,
+}
+
 /// What reading its tags anew says of a near entry.
 pub(super) enum Rechecked {
     /// It may be served, and rests on these.
@@ -100,6 +110,24 @@ impl Tiers {
     fn asked_of(&self, call: &Call, tags: &[Tag]) -> Asked {
         let (at, epoch) = (self.clock.now(), self.near.epoch(call.key.v()));
         Asked { at, epoch, watched: self.watch(tags) }
+    }
+
+    /// The value, or the lease to load it, also over the envelope that was `seen` and rejected.
+    ///
+    /// Without an answer the lease was perhaps granted, and we shall never know: it is dropped here, and
+    /// so given back.
+    pub(super) async fn ask_for_lease(
+        &self,
+        call: &Call,
+        link: &Arc<dyn Link>,
+        seen: Option<Token>,
+    ) -> Result<Asking, FarError> {
+        let asked = self.asked(call);
+        let lease = self.leases.ask(&call.key, link.clone(), asked.at);
+        let read = link.read(&call.key, lease.token(), lease.time(), seen, &call.tags).await?;
+        let generations: Vec<_> = read.tags.iter().map(|t| t.map(|t| t.generation)).collect();
+        self.learn(&asked.watched, &generations);
+        Ok(Asking { asked, lease, read, generations })
     }
 
     /// Far alone: the value, then its tags.
@@ -256,7 +284,7 @@ impl Tiers {
         kept: &Kept,
     ) -> Result<Rechecked, FarError> {
         let held = &kept.held;
-        let tags: Vec<Tag> = held.tags.iter().map(|tagged| tagged.tag.clone()).collect();
+        let tags = held.tag_names();
         let asked = self.asked_of(call, &tags);
         // Looked at once more under the epoch: what is not there now may have changed before it.
         let still = match self.near.get(call.key.v(), &call.tags, self.clock.now()) {
@@ -270,7 +298,7 @@ impl Tiers {
         }
         let read = link.generations(&tags).await?;
         self.learn(&asked.watched, &read);
-        if held.tags.iter().zip(&read).any(|(tagged, read)| *read != Some(tagged.generation)) {
+        if !held.is_of(&read) {
             return Ok(Rechecked::Ended(held.id));
         }
         // Its tags are read anew, and it is not: it ends when it would have ended.

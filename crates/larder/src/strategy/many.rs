@@ -6,11 +6,9 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::load::Ask;
-use super::lookup::Seen;
 use super::read_through::{Hit, Known};
 use super::together::{AskMany, Together};
 use super::{Answer, Call, Tiers};
-use crate::entry::Origin;
 use crate::error::{Error, ErrorKind};
 use crate::observe::Event;
 
@@ -18,31 +16,23 @@ use crate::observe::Event;
 /// come in one answer: more of them at once would be late for no fault of Redis.
 const TOGETHER_MAX: usize = 512;
 
-/// What became of one key of many.
-enum One {
-    Found(Answer),
-    /// To be served, and refreshed.
-    Stale(Answer),
-    Missed(Known),
-}
-
 impl Tiers {
     /// Near, then far; never the source. Fresh entries, in the order of `calls`.
     pub(crate) async fn get_many(&self, calls: &[Call]) -> Vec<Option<Answer>> {
-        let fresh = |one| match one {
-            One::Found(answer) => Some(answer),
-            One::Stale(_) | One::Missed(_) => None,
+        let fresh = |hit| match hit {
+            Hit::Fresh(answer) => Some(answer),
+            Hit::Stale(_) | Hit::Missed(_) => None,
         };
         let mut answers = Vec::with_capacity(calls.len());
         for some in calls.chunks(TOGETHER_MAX) {
-            let (ones, far) = self.look_for_many(some, |_| true).await;
+            let (hits, far) = self.look_for_many(some, |_| true).await;
             if let Err(why) = far {
                 self.skipped(&why);
             } else {
-                let missed = ones.iter().filter(|one| !matches!(one, One::Found(_)));
+                let missed = hits.iter().filter(|hit| !matches!(hit, Hit::Fresh(_)));
                 missed.for_each(|_| self.observe.tell(Event::Miss { cache: self.observe.cache() }));
             }
-            answers.extend(ones.into_iter().map(fresh));
+            answers.extend(hits.into_iter().map(fresh));
         }
         answers
     }
@@ -67,27 +57,26 @@ impl Tiers {
 
     async fn get_or_load_some(&self, calls: Vec<Call>, ask: AskMany) -> Vec<Result<Answer, Error>> {
         let likely = |call: &Call| !self.near.absent.take(call.key.v());
-        let (ones, _) = self.look_for_many(&calls, likely).await;
-        let places = |is: fn(&One) -> bool| -> Vec<usize> {
-            ones.iter().enumerate().filter(|(_, one)| is(one)).map(|(at, _)| at).collect()
+        let (hits, _) = self.look_for_many(&calls, likely).await;
+        let places = |is: fn(&Hit) -> bool| -> Vec<usize> {
+            hits.iter().enumerate().filter(|(_, hit)| is(hit)).map(|(at, _)| at).collect()
         };
-        let stale = places(|one| matches!(one, One::Stale(_)));
-        let missed = places(|one| matches!(one, One::Missed(_)));
+        let stale = places(|hit| matches!(hit, Hit::Stale(_)));
+        let missed = places(|hit| matches!(hit, Hit::Missed(_)));
         let mut refreshing = Together::seats(&ask, &stale, &self.runtime).into_iter();
         let mut loading = Together::seats(&ask, &missed, &self.runtime).into_iter();
         let mut answers: Vec<Result<Answer, Error>> = Vec::with_capacity(calls.len());
         let mut loads = JoinSet::new();
-        for (at, (one, call)) in ones.into_iter().zip(calls).enumerate() {
-            // Told only if a load's task ends without its answer.
-            let gone = || Err(Error::new(ErrorKind::Closed, "the runtime stopped").at(&call.key));
-            answers.push(match one {
-                One::Found(answer) => Ok(answer),
-                One::Stale(answer) => match refreshing.next() {
+        for (at, (hit, call)) in hits.into_iter().zip(calls).enumerate() {
+            answers.push(match hit {
+                Hit::Fresh(answer) => Ok(answer),
+                Hit::Stale(answer) => match refreshing.next() {
                     Some(seat) => Ok(self.serve_stale(&call, answer, Ask::Together(seat))),
                     None => Ok(answer),
                 },
-                One::Missed(known) => {
-                    let unanswered = gone();
+                Hit::Missed(known) => {
+                    // Told only if the load's task ends without its answer.
+                    let gone = Error::new(ErrorKind::Closed, "the runtime stopped").at(&call.key);
                     if let Some(seat) = loading.next() {
                         let tiers = self.clone();
                         let load = async move {
@@ -96,7 +85,7 @@ impl Tiers {
                         };
                         loads.spawn_on(load, &self.runtime);
                     }
-                    unanswered
+                    Err(gone)
                 }
             });
         }
@@ -114,46 +103,35 @@ impl Tiers {
         &self,
         calls: &[Call],
         likely: impl Fn(&Call) -> bool,
-    ) -> (Vec<One>, Result<(), String>) {
-        let mut ones: Vec<One> = calls.iter().map(|call| self.look_near(call)).collect();
+    ) -> (Vec<Hit>, Result<(), String>) {
+        let mut hits: Vec<Hit> = calls.iter().map(|call| self.hit_near(call)).collect();
         let asked: Vec<usize> = (0..calls.len())
-            .filter(|at| match &mut ones[*at] {
-                One::Missed(known) if !likely(&calls[*at]) => {
-                    known.missed = Some(None);
+            .filter(|at| match &mut hits[*at] {
+                Hit::Missed(known) if !likely(&calls[*at]) => {
+                    *known = Known::Missed(None);
                     false
                 }
-                one => matches!(one, One::Missed(_)),
+                hit => matches!(hit, Hit::Missed(_)),
             })
             .collect();
         if asked.is_empty() {
-            return (ones, Ok(()));
+            return (hits, Ok(()));
         }
         let wanted: Vec<&Call> = asked.iter().map(|at| &calls[*at]).collect();
         match self.get_many_far(&wanted).await {
             Ok(seen) => {
                 for (at, seen) in asked.into_iter().zip(seen) {
-                    if matches!(seen, Seen::Alive(..)) {
-                        self.observe.tell(Event::HitFar { cache: self.observe.cache() });
-                    }
-                    ones[at] = one_of(&calls[at], seen);
+                    hits[at] = self.hit_of(&calls[at], seen);
                 }
-                (ones, Ok(()))
+                (hits, Ok(()))
             }
             Err(why) => {
                 let why = why.to_string();
                 for at in asked {
-                    ones[at] = One::Missed(Known { missed: None, away: Some(why.clone()) });
+                    hits[at] = Hit::Missed(Known::Away(why.clone()));
                 }
-                (ones, Err(why))
+                (hits, Err(why))
             }
-        }
-    }
-
-    fn look_near(&self, call: &Call) -> One {
-        match self.hit_near(call) {
-            Hit::Fresh(answer) => One::Found(answer),
-            Hit::Stale(answer) if call.serves_at_once(&answer.0) => One::Stale(answer),
-            Hit::Stale(_) | Hit::Nothing => One::Missed(Known::default()),
         }
     }
 }
@@ -167,14 +145,4 @@ fn counted_from(first: usize, ask: AskMany) -> AskMany {
             Ok(said.into_iter().map(|(at, one)| (at - first, one)).collect())
         })
     })
-}
-
-fn one_of(call: &Call, seen: Seen) -> One {
-    match seen {
-        Seen::Alive(held, _) => One::Found((held, Origin::Far)),
-        Seen::Stale(held, _) if call.serves_at_once(&held) => One::Stale((held, Origin::Far)),
-        // Near has it now, for the flight to find.
-        Seen::Stale(..) => One::Missed(Known::default()),
-        Seen::Rejected(id) => One::Missed(Known { missed: Some(id), away: None }),
-    }
 }

@@ -72,7 +72,7 @@ impl Call {
     }
 
     /// May a stale entry be served as it is, and refreshed behind the caller's back?
-    pub(crate) fn serves_at_once(&self, held: &Held) -> bool {
+    fn serves_at_once(&self, held: &Held) -> bool {
         self.policy.stale == Stale::AtOnce && !held.in_need
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::load::Ask;
-use super::lookup::{Rechecked, Seen};
+use super::lookup::{Asking, Rechecked, Seen};
 use super::store::Outcome;
 use super::together::Seat;
 use super::{Answer, Call, Tiers};
@@ -53,14 +53,8 @@ impl OnHand {
     /// Whether its tags, read anew, are those it was stored under. That its key was not ended is for the
     /// caller to know. One round trip, when the source has failed.
     async fn stands(&self, link: &Arc<dyn Link>) -> bool {
-        let tagged = &self.held().tags;
-        let tags: Vec<Tag> = tagged.iter().map(|tagged| tagged.tag.clone()).collect();
-        match link.generations(&tags).await {
-            Ok(read) => {
-                tagged.iter().zip(read).all(|(tagged, read)| read == Some(tagged.generation))
-            }
-            Err(_) => false,
-        }
+        let read = link.generations(&self.held().tag_names()).await;
+        read.is_ok_and(|read| self.held().is_of(&read))
     }
 
     // A tag of it may end while it is on its way: then it is for the one who led, and who asked before
@@ -73,11 +67,14 @@ impl OnHand {
 
 /// What a caller learned before it boarded.
 #[derive(Default)]
-pub(super) struct Known {
-    /// Far was asked: it has nothing that may be served, or only what is named here.
-    pub(super) missed: Option<Option<Token>>,
+pub(super) enum Known {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Far has nothing that may be served, or only what is named here.
+    Missed(Option<Token>),
     /// Far cannot be asked.
-    pub(super) away: Option<String>,
+    Away(String),
 }
 
 /// What near has.
@@ -85,6 +82,8 @@ pub(crate) enum NearHit {
     Fresh(Arc<Kept>),
     /// To be served if the cache serves what is stale, and to be refreshed.
     Stale(Arc<Kept>),
+    /// Something that may not be served as it is.
+    Unsure,
     Nothing,
 }
 
@@ -93,7 +92,8 @@ pub(super) enum Hit {
     Fresh(Answer),
     /// To be served, and to be refreshed.
     Stale(Answer),
-    Nothing,
+    /// With what a flight should know.
+    Missed(Known),
 }
 
 /// A load that is for this call to make.
@@ -144,7 +144,8 @@ impl Tiers {
                 NearHit::Fresh(kept)
             }
             Looked::Stale(kept) if takes_none || kept.held.value.is_some() => NearHit::Stale(kept),
-            _ => NearHit::Nothing,
+            Looked::Nothing => NearHit::Nothing,
+            _ => NearHit::Unsure,
         }
     }
 
@@ -153,23 +154,51 @@ impl Tiers {
         let hit = self.near_hit(call.key.v(), &call.tags, call.takes_none, self.clock.now());
         match hit {
             NearHit::Fresh(kept) => Hit::Fresh((kept.held.clone(), Origin::Near)),
-            NearHit::Stale(kept) => Hit::Stale((kept.held.clone(), Origin::Near)),
-            NearHit::Nothing => Hit::Nothing,
+            NearHit::Stale(kept) if call.serves_at_once(&kept.held) => {
+                Hit::Stale((kept.held.clone(), Origin::Near))
+            }
+            _ => Hit::Missed(Known::Nothing),
+        }
+    }
+
+    /// What far's answer is to a caller that is in no flight.
+    pub(super) fn hit_of(&self, call: &Call, seen: Seen) -> Hit {
+        match seen {
+            Seen::Alive(held, _) => {
+                self.observe.tell(Event::HitFar { cache: self.observe.cache() });
+                Hit::Fresh((held, Origin::Far))
+            }
+            Seen::Stale(held, _) if call.serves_at_once(&held) => Hit::Stale((held, Origin::Far)),
+            // Near has it now, for the flight to find.
+            Seen::Stale(..) => Hit::Missed(Known::Nothing),
+            Seen::Rejected(id) => Hit::Missed(Known::Missed(id)),
         }
     }
 
     /// Near, far, or the source: for all who miss the same key at once, one load.
-    pub(crate) async fn get_or_load(&self, call: &Call, ask: Ask) -> Result<Answer, Error> {
-        let (hit, known) = self.hit_far(call).await;
+    /// `near` is what near had of it a moment ago.
+    pub(crate) async fn get_or_load(
+        &self,
+        call: &Call,
+        near: NearHit,
+        ask: Ask,
+    ) -> Result<Answer, Error> {
+        let hit = match near {
+            NearHit::Stale(kept) if call.serves_at_once(&kept.held) => {
+                Hit::Stale((kept.held.clone(), Origin::Near))
+            }
+            NearHit::Nothing => self.hit_far(call).await,
+            _ => Hit::Missed(Known::Nothing),
+        };
         match hit {
             Hit::Fresh(answer) => Ok(answer),
             Hit::Stale(answer) => Ok(self.serve_stale(call, answer, ask)),
-            Hit::Nothing => self.load_together(call, ask, known).await,
+            Hit::Missed(known) => self.load_together(call, ask, known).await,
         }
     }
 
     /// What is stale, at once; and a load behind the caller's back.
-    pub(crate) fn serve_stale(&self, call: &Call, answer: Answer, ask: Ask) -> Answer {
+    pub(super) fn serve_stale(&self, call: &Call, answer: Answer, ask: Ask) -> Answer {
         self.observe.tell(Event::HitStale { cache: self.observe.cache() });
         self.refresh(call, ask, answer.0.id);
         answer
@@ -177,29 +206,19 @@ impl Tiers {
 
     /// Far alone, asked by the caller itself: a flight costs more than a hit. Not when it is likely to
     /// miss, and not when others ask for the same: then a flight is what saves work.
-    async fn hit_far(&self, call: &Call) -> (Hit, Known) {
-        let (name, nothing) = (call.key.v(), |known| (Hit::Nothing, known));
-        let likely = matches!(self.near.get(name, &call.tags, self.clock.now()), Looked::Nothing);
-        if !likely || self.flights.is_boarding(name) || self.near.absent.is_marked(name) {
-            return nothing(Known::default());
+    async fn hit_far(&self, call: &Call) -> Hit {
+        let name = call.key.v();
+        if self.flights.is_boarding(name) || self.near.absent.is_marked(name) {
+            return Hit::Missed(Known::Nothing);
         }
         let Some(_reading) = self.near.reading.begin(name) else {
-            return nothing(Known::default());
+            return Hit::Missed(Known::Nothing);
         };
         // A flight finds that out, and says it.
-        let Ok(link) = self.far.link() else { return nothing(Known::default()) };
+        let Ok(link) = self.far.link() else { return Hit::Missed(Known::Nothing) };
         match self.get_far(call, &link).await {
-            Ok(Seen::Alive(held, _)) => {
-                self.observe.tell(Event::HitFar { cache: self.observe.cache() });
-                (Hit::Fresh((held, Origin::Far)), Known::default())
-            }
-            Ok(Seen::Stale(held, _)) if call.serves_at_once(&held) => {
-                (Hit::Stale((held, Origin::Far)), Known::default())
-            }
-            // Near has it now, for the flight to find.
-            Ok(Seen::Stale(..)) => nothing(Known::default()),
-            Ok(Seen::Rejected(id)) => nothing(Known { missed: Some(id), away: None }),
-            Err(why) => nothing(Known { missed: None, away: Some(why.to_string()) }),
+            Ok(seen) => self.hit_of(call, seen),
+            Err(why) => Hit::Missed(Known::Away(why.to_string())),
         }
     }
 
@@ -213,17 +232,17 @@ impl Tiers {
         let mut first = Some((ask, known));
         for round in 0.. {
             if let Some((_, known)) = first.as_mut().filter(|_| round > 0) {
-                *known = Known::default(); // that was a while ago
+                *known = Known::Nothing; // that was a while ago
             }
             match self.hit_near(call) {
                 Hit::Fresh(answer) => return Ok(answer),
-                Hit::Stale(answer) if call.serves_at_once(&answer.0) => {
+                Hit::Stale(answer) => {
                     return Ok(match first.take() {
                         Some((ask, _)) => self.serve_stale(call, answer, ask),
                         None => answer,
                     });
                 }
-                _ => {}
+                Hit::Missed(_) => {}
             }
             let alone = round >= ROUNDS;
             let passenger = self.flights.board(&call.key, &call.tags, alone, |flight| {
@@ -296,7 +315,10 @@ impl Tiers {
     /// Looks near and far, waits for another's load, until there is an entry or a lease.
     pub(super) async fn decide(&self, call: &Call, looking: Looking<'_>, known: Known) -> Decision {
         let name = call.key.v();
-        let (mut seen, mut try_hit) = (known.missed.flatten(), known.missed.is_none());
+        let (mut seen, mut try_hit) = match known {
+            Known::Missed(id) => (id, false),
+            Known::Nothing | Known::Away(_) => (None, true),
+        };
         let mut look_near = try_hit;
         let patience = self.clock.now().plus(call.policy.max_load + self.leases.time);
         let mut tries = 0;
@@ -304,7 +326,7 @@ impl Tiers {
             tries += 1;
             // Before any way out: a flight that goes on alone has asked, and a change closes its doors.
             let mut changes = looking.signal.listen();
-            if let Some(why) = &known.away {
+            if let Known::Away(why) = &known {
                 return Decision::Alone(why.clone());
             }
             let link = match self.far.link() {
@@ -358,16 +380,11 @@ impl Tiers {
                 seen = found.held().id;
                 stale = Some(found);
             }
-            let asked = self.asked(call);
-            let lease = self.leases.ask(&call.key, link.clone(), asked.at);
-            let read = link.read(&call.key, lease.token(), lease.time(), seen, &call.tags).await;
-            let read = match read {
-                Ok(read) => read,
-                // Perhaps granted, and we shall never know: dropping the lease gives it back.
+            let asking = match self.ask_for_lease(call, &link, seen).await {
+                Ok(asking) => asking,
                 Err(why) => return Decision::Alone(why.to_string()),
             };
-            let generations: Vec<_> = read.tags.iter().map(|t| t.map(|t| t.generation)).collect();
-            self.learn(&asked.watched, &generations);
+            let Asking { asked, lease, read, generations } = asking;
             let stale = stale.filter(|_| read.is_there);
             match read.claim {
                 Claim::Granted => {

@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use super::load::Ask;
-use super::lookup::Seen;
+use super::lookup::{Asking, Seen};
 use super::read_through::Lead;
 use super::{Call, Tiers};
 use crate::clock::{Clock, Moment};
@@ -151,13 +151,8 @@ impl Tiers {
     async fn refreshed(&self, call: &Call, ask: Ask, seen: Option<Token>) -> Duration {
         let backoff = call.policy.backoff;
         let Ok(link) = self.far.link() else { return backoff };
-        let asked = self.asked(call);
-        let lease = self.leases.ask(&call.key, link.clone(), asked.at);
-        let read = link.read(&call.key, lease.token(), lease.time(), seen, &call.tags).await;
-        // Perhaps granted, and we shall never know: dropping the lease gives it back.
-        let Ok(read) = read else { return backoff };
-        let generations: Vec<_> = read.tags.iter().map(|t| t.map(|t| t.generation)).collect();
-        self.learn(&asked.watched, &generations);
+        let Ok(asking) = self.ask_for_lease(call, &link, seen).await else { return backoff };
+        let Asking { asked, lease, read, generations } = asking;
         match read.claim {
             Claim::Granted => {
                 let lease = lease.granted(self.far.clone());
