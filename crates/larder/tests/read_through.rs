@@ -395,6 +395,31 @@ async fn many_keys_take_one_trip() {
     assert_eq!(ours.stats().hits_near, 7, "the second time they were near");
 }
 
+/// Reads that wait at the same time share commands; and not all the same one, or the server and we would
+/// wait for one another by turns.
+#[tokio::test]
+async fn many_callers_share_a_few_commands_by_halves() {
+    let server = Server::start();
+    let (here, there) = (World::on(&server.url()).await, World::on(&server.url()).await);
+    let keys: Vec<String> = (0..48).map(|n| n.to_string()).collect();
+    for key in &keys {
+        there.words.put(key.as_str(), key.clone()).await.unwrap();
+    }
+    let before = server.calls("mget");
+    let mut asking = tokio::task::JoinSet::new();
+    for key in keys {
+        let words = here.words.clone();
+        asking.spawn(async move { (words.get(key.as_str()).await.unwrap().unwrap(), key) });
+    }
+    while let Some(answered) = asking.join_next().await {
+        let (entry, key) = answered.unwrap();
+        assert_eq!(entry, key, "each caller gets its own");
+    }
+    // The first asks alone; the others wait, and go in two halves. Some may come late.
+    let commands = server.calls("mget") - before;
+    assert!((3..=8).contains(&commands), "{commands} commands");
+}
+
 /// Views are Clone, Send and Sync whatever the value is.
 #[test]
 fn views_travel_whatever_the_value_is() {

@@ -9,6 +9,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use crate::clock::Moment;
 use crate::entry::{Ended, Entry, Held, Origin, Shape, Value};
 use crate::error::{Error, ErrorKind};
@@ -199,7 +201,7 @@ where
             return Ok(Found { entry, origin: Origin::Near });
         }
         let (call, ask) = (self.call_of(key, &name, takes_none)?, Ask::alone(begin));
-        let answer = tiers.get_or_load(&call, near, ask).await?;
+        let answer = tiers.get_or_load(&call, near, now, ask).await?;
         Ok(Found { entry: self.entry_of(&answer), origin: answer.1 })
     }
 
@@ -272,7 +274,7 @@ where
     }
 
     fn call_of(&self, key: &K, name: &[u8], takes_none: bool) -> Result<Call, Error> {
-        let mut tags: Vec<Tag> = Vec::new();
+        let mut tags = SmallVec::new();
         let user = self.user.iter().flatten();
         let own = user.map(|user| Tag::of_user(&self.shared.name, user));
         let by_key = self.shared.tagger.iter().flat_map(|tagger| tagger(key));
@@ -283,7 +285,7 @@ where
         }
         Ok(Call {
             key: Key::new(name),
-            tags: tags.into(),
+            tags,
             shape: self.shared.shape.clone(),
             policy: self.shared.policy.clone(),
             takes_none,

@@ -151,7 +151,7 @@ impl Flights {
     pub(crate) fn board<F, Flying>(
         self: &Arc<Self>,
         key: &Key,
-        tags: &Arc<[Tag]>,
+        tags: &[Tag],
         alone: bool,
         fly: F,
     ) -> Passenger
@@ -173,7 +173,7 @@ impl Flights {
         }
         let flight = Arc::new(Flight {
             signal: Signal::new(),
-            tags: tags.clone(),
+            tags: tags.into(),
             landed: watch::Sender::new(None),
             cancelled: watch::Sender::new(false),
             doors: Mutex::new(Doors { aboard: 1, asked: now, pulse: None }),

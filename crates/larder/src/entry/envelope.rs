@@ -148,12 +148,14 @@ fn refuse(text: String) -> Error {
     Error::new(ErrorKind::Encode, text)
 }
 
-/// Reads the envelope of `key`, as written with `codec` under `schema`.
+/// Reads the envelope of `key`, as written with `codec` under `schema`. Tags that are among `likely` are
+/// clones of those.
 pub(crate) fn decode<'a>(
     bytes: &'a [u8],
     key: &Key,
     codec: u8,
     schema: u32,
+    likely: &[Tag],
 ) -> Result<(Header, &'a [u8]), Unreadable> {
     let mut rest = Rest(bytes);
     let [magic, version] = rest.array().map_err(|_| Unreadable::Magic)?;
@@ -207,15 +209,16 @@ pub(crate) fn decode<'a>(
     if stored_key != key.v() {
         return Err(Unreadable::Key);
     }
-    header.tags = all_tags(tags, tag_count)?;
+    header.tags = all_tags(tags, tag_count, likely)?;
     Ok((header, payload))
 }
 
-fn all_tags(mut rest: Rest<'_>, count: u8) -> Result<Vec<Tagged>, Unreadable> {
+fn all_tags(mut rest: Rest<'_>, count: u8, likely: &[Tag]) -> Result<Vec<Tagged>, Unreadable> {
     let mut tags = Vec::with_capacity(count.into());
     for _ in 0..count {
         let (name, generation) = rest.tag()?;
-        let tag = Tag::from_name(name).ok_or(Unreadable::Truncated)?;
+        let likely = likely.iter().find(|tag| tag.name() == name).cloned();
+        let tag = likely.or_else(|| Tag::from_name(name)).ok_or(Unreadable::Truncated)?;
         tags.push(Tagged { tag, generation });
     }
     Ok(tags)

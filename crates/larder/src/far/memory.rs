@@ -20,7 +20,7 @@ use crate::error::FarError;
 use crate::key::{Key, Tag};
 use crate::pulse::Pulse;
 
-use super::{Change, Changes, Claim, Far, Got, Link, Read, Reply, TagState};
+use super::{Change, Changes, Claim, Far, Generations, Got, Link, Read, Reply, TagState};
 
 /// Bytes of bookkeeping that come with each name.
 const OVERHEAD: usize = 160;
@@ -260,7 +260,7 @@ impl MemoryLink {
         tags.iter().map(state).collect()
     }
 
-    fn generations_of(&self, step: &Step<'_>, tags: &[Tag]) -> Vec<Option<Generation>> {
+    fn generations_of(&self, step: &Step<'_>, tags: &[Tag]) -> Generations {
         tags.iter().map(|tag| step.generation(&tag.redis_name(&self.app))).collect()
     }
 }
@@ -282,9 +282,9 @@ impl Link for MemoryLink {
         self.pulse.clone()
     }
 
-    fn server_now_ms(&self) -> u64 {
+    fn server_ms_at(&self, now: Moment) -> u64 {
         // Any clock will do that all readers of this shelf share.
-        self.shelf.clock.now().to_bits() / 1_000_000
+        now.to_bits() / 1_000_000
     }
 
     fn get<'a>(&'a self, keys: &'a [Key], tags: &'a [Tag]) -> Reply<'a, Got> {
@@ -319,7 +319,7 @@ impl Link for MemoryLink {
         }))
     }
 
-    fn generations<'a>(&'a self, tags: &'a [Tag]) -> Reply<'a, Vec<Option<Generation>>> {
+    fn generations<'a>(&'a self, tags: &'a [Tag]) -> Reply<'a, Generations> {
         ready(self.tracked(|step| self.generations_of(step, tags)))
     }
 
@@ -363,7 +363,7 @@ impl Link for MemoryLink {
                     step.keep(&name, keep);
                 }
             }
-            self.generations_of(step, tags)
+            self.generations_of(step, tags).into_vec()
         }))
     }
 

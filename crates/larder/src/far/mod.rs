@@ -15,6 +15,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use crate::clock::Moment;
 use crate::entry::{Ended, Generation, Token};
 use crate::error::FarError;
@@ -46,9 +48,12 @@ pub(crate) type Changes = Arc<dyn Fn(Change<'_>) + Send + Sync>;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Got {
     /// What is no string is not ours, and reads as nothing: [`Link::read`] removes it before a load.
-    pub(crate) values: Vec<Option<Vec<u8>>>,
-    pub(crate) generations: Vec<Option<Generation>>,
+    pub(crate) values: SmallVec<[Option<Vec<u8>>; 1]>,
+    pub(crate) generations: Generations,
 }
+
+/// What tags' names hold, in the order asked: one or two as a rule.
+pub(crate) type Generations = SmallVec<[Option<Generation>; 2]>;
 
 /// A tag as a load must know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,8 +99,8 @@ pub(crate) trait Link: Send + Sync {
     /// beats. Where no changes are told, it ends by itself, as early as a lost one would cost.
     fn believed(&self, asked: Moment) -> Arc<Pulse>;
 
-    /// The server's clock, as last estimated, in milliseconds since 1970.
-    fn server_now_ms(&self) -> u64;
+    /// The server's clock at `now`, as last estimated, in milliseconds since 1970.
+    fn server_ms_at(&self, now: Moment) -> u64;
 
     /// Reads values, then generations. One round trip.
     fn get<'a>(&'a self, keys: &'a [Key], tags: &'a [Tag]) -> Reply<'a, Got>;
@@ -112,7 +117,7 @@ pub(crate) trait Link: Send + Sync {
     ) -> Reply<'a, Read>;
 
     /// Reads generations. One round trip.
-    fn generations<'a>(&'a self, tags: &'a [Tag]) -> Reply<'a, Vec<Option<Generation>>>;
+    fn generations<'a>(&'a self, tags: &'a [Tag]) -> Reply<'a, Generations>;
 
     /// Reads generations and how long they will be there. One round trip.
     fn tag_states<'a>(&'a self, tags: &'a [Tag]) -> Reply<'a, Vec<Option<TagState>>>;

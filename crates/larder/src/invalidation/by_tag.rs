@@ -33,12 +33,14 @@ pub(crate) enum Verdict {
 /// More than this ahead of our estimate, a time of storing says nothing.
 const AHEAD_MAX_MS: u64 = 1_000;
 
+/// `tags`: those it is likely to carry.
 pub(crate) fn open<'a>(
     bytes: &'a [u8],
     key: &Key,
     shape: &Shape,
+    tags: &[Tag],
 ) -> Result<Opened<'a>, Unreadable> {
-    let (header, payload) = envelope::decode(bytes, key, shape.codec, shape.schema)?;
+    let (header, payload) = envelope::decode(bytes, key, shape.codec, shape.schema, tags)?;
     Ok(Opened { header, payload })
 }
 

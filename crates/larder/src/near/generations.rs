@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::fast::FixedState;
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 
 use crate::clock::{Clock, Moment};
 use crate::entry::Generation;
@@ -94,6 +95,9 @@ pub(crate) struct Watched {
     version: u64,
     ends: u64,
 }
+
+/// The cells of one entry or one call: one or two as a rule.
+pub(crate) type Watches = SmallVec<[Watched; 2]>;
 
 impl Watched {
     fn of(cell: Arc<Cell>) -> Watched {

@@ -31,7 +31,7 @@ mod generations;
 
 pub(crate) use bypass::Bypass;
 pub(crate) use coherence::Epoch;
-pub(crate) use generations::{Generations, Watched};
+pub(crate) use generations::{Generations, Watched, Watches};
 
 use absent::{Absent, Reading};
 use coherence::Stripes;
@@ -139,9 +139,9 @@ impl Near {
     }
 
     /// Keeps what far answered, unless a change came since `epoch`.
-    pub(crate) fn keep(&self, key: &Key, kept: Kept, epoch: Epoch) -> bool {
+    pub(crate) fn keep(&self, key: &Key, kept: Arc<Kept>, epoch: Epoch) -> bool {
         self.stripes.of(key.v()).if_unchanged(epoch, || {
-            self.entries.insert(key.clone(), Arc::new(kept));
+            self.entries.insert(key.clone(), kept);
         })
     }
 

@@ -18,7 +18,7 @@ mod wire;
 pub(crate) use connect::{Access, NoConnection, Role, Wishes};
 pub(crate) use credentials::Ask;
 pub use credentials::Credentials;
-pub(crate) use reads::Names;
+pub(crate) use reads::string;
 pub(crate) use script::Script;
 pub(crate) use supervisor::{Line, Pushed, Supervisor, Terms};
 #[cfg(feature = "tls")]

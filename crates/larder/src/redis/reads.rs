@@ -4,34 +4,58 @@
 //! the next ones queue; a task takes what is queued, lets everyone who is about to ask do so, and
 //! sends it as one `MGET`. So one caller alone pays for nothing, and many share the cost of a command.
 //!
+//! Many would soon all share the same one, and the server and we would wait for one another by turns. So
+//! they go in two halves: while the server reads for one, we work on the other.
+//!
 //! The task is nobody's caller: a caller that is dropped, or not polled any more, never holds up the
 //! rest. It ends with its answer or the deadline; with the process dies a read that has no answer yet.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use ::redis::{Pipeline, Value, pipe};
+use ::redis::{Cmd, Pipeline, Value};
 use foldhash::fast::FixedState;
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use smallvec::SmallVec;
+use tokio::sync::{Notify, oneshot};
 
 use super::supervisor::Line;
 use crate::error::FarError;
+use crate::key::{Key, Tag};
 
 /// Names in one command: more would keep others waiting on the server.
 const NAMES_MAX: usize = 128;
+/// So many callers go in two halves.
+const MANY: usize = 16;
+/// How long one half lets the other go first.
+const TURN: Duration = Duration::from_millis(2);
 
-/// What one caller wants to know: `first` is read before `then`.
-pub(crate) struct Names {
-    pub(crate) first: Vec<Vec<u8>>,
-    pub(crate) then: Vec<Vec<u8>>,
+/// What one caller wants to know: the values of keys, and then what their tags hold.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    keys: &'a [Key],
+    tags: &'a [Tag],
 }
 
-/// What lies under the names: a string, or nothing. What is no string counts as nothing.
+/// The same, for a caller that waits.
+struct Waiting {
+    keys: SmallVec<[Key; 1]>,
+    tags: SmallVec<[Tag; 2]>,
+    answer: oneshot::Sender<Reply>,
+}
+
+impl Waiting {
+    fn asked(&self) -> Asked<'_> {
+        Asked { keys: &self.keys, tags: &self.tags }
+    }
+}
+
+/// What lies under the names. What is no string, or of a tag not of sixteen bytes, counts as nothing.
 pub(crate) struct Answers {
-    pub(crate) first: Vec<Value>,
-    pub(crate) then: Vec<Value>,
+    pub(crate) values: SmallVec<[Option<Vec<u8>>; 1]>,
+    pub(crate) tags: SmallVec<[Option<[u8; 16]>; 2]>,
 }
 
 type Reply = Result<Answers, FarError>;
@@ -40,168 +64,263 @@ type Reply = Result<Answers, FarError>;
 #[derive(Default)]
 pub(super) struct Reads {
     queue: Mutex<Queue>,
+    /// Callers whose names were sent.
     on_their_way: AtomicUsize,
+    /// Tells that one has come back.
+    back: Notify,
 }
 
 #[derive(Default)]
 struct Queue {
-    waiting: Vec<(Names, oneshot::Sender<Reply>)>,
+    waiting: Vec<Waiting>,
     /// A task is about to take what waits.
     is_taken_care_of: bool,
 }
 
-/// Counts a command, whatever becomes of it.
-struct OnItsWay<'a>(&'a AtomicUsize);
+/// Counts the callers of a command, whatever becomes of it.
+struct OnItsWay<'a> {
+    reads: &'a Reads,
+    callers: usize,
+}
 
 impl<'a> OnItsWay<'a> {
-    fn begin(count: &'a AtomicUsize) -> OnItsWay<'a> {
-        count.fetch_add(1, Ordering::AcqRel);
-        OnItsWay(count)
+    fn begin(reads: &'a Reads, callers: usize) -> OnItsWay<'a> {
+        reads.on_their_way.fetch_add(callers, Ordering::AcqRel);
+        OnItsWay { reads, callers }
     }
 }
 
 impl Drop for OnItsWay<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        self.reads.on_their_way.fetch_sub(self.callers, Ordering::AcqRel);
+        self.reads.back.notify_waiters();
     }
 }
 
-/// Takes care of what waits, once. Dropped before, with its task, it drops what waits, and whoever waited
-/// is told.
-struct Care<'a>(Option<&'a Reads>);
+/// A task that takes care of what waits, once. Dropped before, it drops what waits, and whoever waited is
+/// told.
+struct Care {
+    line: Arc<Line>,
+    took: bool,
+}
 
-impl Care<'_> {
-    fn take(mut self) -> Vec<(Names, oneshot::Sender<Reply>)> {
-        self.0.take().map_or_else(Vec::new, Reads::take)
+impl Care {
+    fn of(line: Arc<Line>) -> Care {
+        Care { line, took: false }
+    }
+
+    /// What waits; or, when many do and few are on their way, the half of it: then the other half is
+    /// still to be taken care of.
+    fn take(mut self, halve: bool) -> (Vec<Waiting>, Option<Care>) {
+        self.took = true;
+        let mut queue = self.line.reads.queue.lock();
+        let waiting = queue.waiting.len();
+        if halve && waiting >= MANY && self.line.reads.on_their_way() < waiting / 2 {
+            let half = queue.waiting.len() / 2;
+            let later = queue.waiting.split_off(half);
+            let now = std::mem::replace(&mut queue.waiting, later);
+            return (now, Some(Care::of(self.line.clone())));
+        }
+        queue.is_taken_care_of = false;
+        (std::mem::take(&mut queue.waiting), None)
+    }
+
+    fn begin(self) {
+        let runtime = self.line.runtime.clone();
+        runtime.spawn(self.read());
+    }
+
+    async fn read(self) {
+        let line = self.line.clone();
+        // Whoever was woken together with the first to wait now joins it.
+        tokio::task::yield_now().await;
+        let back = line.reads.back.notified();
+        let turns = line.reads.on_their_way() >= MANY / 2 && line.reads.waiting() >= MANY / 2;
+        if turns {
+            line.clock().within(TURN, back).await;
+        }
+        let (mut waiting, later) = self.take(!turns);
+        let on_its_way = OnItsWay::begin(&line.reads, waiting.len());
+        if let Some(later) = later {
+            later.begin();
+        }
+        // Who has gone meanwhile wants no answer.
+        waiting.retain(|one| !one.answer.is_closed());
+        let asked: Vec<Asked<'_>> = waiting.iter().map(Waiting::asked).collect();
+        let replies = line.read_all(&asked).await;
+        drop(asked);
+        drop(on_its_way);
+        if line.reads.waiting() > 0 {
+            // The other half is on the wire before this one is worked on.
+            tokio::task::yield_now().await;
+        }
+        match replies {
+            Ok(replies) => {
+                for (one, reply) in waiting.into_iter().zip(replies) {
+                    let _ = one.answer.send(Ok(reply));
+                }
+            }
+            Err(why) => {
+                for one in waiting {
+                    let _ = one.answer.send(Err(why.clone()));
+                }
+            }
+        }
     }
 }
 
-impl Drop for Care<'_> {
+impl Drop for Care {
     fn drop(&mut self) {
-        self.0.take().map(Reads::take);
+        if !self.took {
+            let mut queue = self.line.reads.queue.lock();
+            queue.is_taken_care_of = false;
+            queue.waiting.clear();
+        }
     }
 }
 
 impl Reads {
-    fn take(&self) -> Vec<(Names, oneshot::Sender<Reply>)> {
-        let mut queue = self.queue.lock();
-        queue.is_taken_care_of = false;
-        std::mem::take(&mut queue.waiting)
+    fn waiting(&self) -> usize {
+        self.queue.lock().waiting.len()
+    }
+
+    fn on_their_way(&self) -> usize {
+        self.on_their_way.load(Ordering::Acquire)
     }
 }
 
 impl Line {
-    /// Reads strings, each caller's `first` before its `then`. One round trip.
-    pub(crate) async fn read(self: &Arc<Self>, names: Names) -> Reply {
-        if self.reads.on_their_way.load(Ordering::Acquire) == 0 {
-            let _counted = OnItsWay::begin(&self.reads.on_their_way);
-            let asked = [names];
-            return self.read_all(&asked).await?.pop().ok_or(FarError::Slow);
+    /// Reads the values of keys, and then what their tags hold. One round trip.
+    pub(crate) async fn read_together(&self, keys: &[Key], tags: &[Tag]) -> Reply {
+        if self.reads.on_their_way() == 0 {
+            let _counted = OnItsWay::begin(&self.reads, 1);
+            let mut answers = self.read_all(&[Asked { keys, tags }]).await?;
+            return answers.next().ok_or(FarError::Slow);
         }
         let (answer, answered) = oneshot::channel();
+        let waiting = Waiting { keys: keys.into(), tags: tags.into(), answer };
         let nobody_cares = {
             let mut queue = self.reads.queue.lock();
-            queue.waiting.push((names, answer));
+            queue.waiting.push(waiting);
             !std::mem::replace(&mut queue.is_taken_care_of, true)
         };
         if nobody_cares {
-            let line = self.clone();
-            self.runtime.spawn(async move { line.read_what_waits().await });
+            // There for as long as somebody holds it, as whoever called us does.
+            if let Some(line) = self.me.upgrade() {
+                Care::of(line).begin();
+            }
         }
         // Dropped without an answer: the runtime is stopping.
         answered.await.unwrap_or(Err(FarError::Closed))
     }
 
-    async fn read_what_waits(self: &Arc<Self>) {
-        let _counted = OnItsWay::begin(&self.reads.on_their_way);
-        let care = Care(Some(&self.reads));
-        // Whoever was woken together with the first to wait now joins it.
-        tokio::task::yield_now().await;
-        let waiting = care.take();
-        // Who has gone meanwhile wants no answer.
-        let here = waiting.into_iter().filter(|(_, answer)| !answer.is_closed());
-        let (asked, answers): (Vec<Names>, Vec<_>) = here.unzip();
-        match self.read_all(&asked).await {
-            Ok(replies) => {
-                for (answer, reply) in answers.into_iter().zip(replies) {
-                    let _ = answer.send(Ok(reply));
-                }
-            }
-            Err(why) => {
-                for answer in answers {
-                    let _ = answer.send(Err(why.clone()));
-                }
-            }
+    /// To each caller what it asked for.
+    async fn read_all(
+        &self,
+        asked: &[Asked<'_>],
+    ) -> Result<impl Iterator<Item = Answers> + use<>, FarError> {
+        let batch = Batch::of(asked, self.app());
+        if batch.names == 0 {
+            return Ok(batch.dealt(Vec::new()));
         }
-    }
-
-    async fn read_all(&self, asked: &[Names]) -> Result<Vec<Answers>, FarError> {
-        let batch = Batch::of(asked);
-        if batch.names.is_empty() {
-            return Ok(batch.dealt(asked, Vec::new()));
-        }
-        let mut values = Vec::with_capacity(batch.names.len());
-        for answer in self.ask(&batch.pipeline(), self.deadline()).await? {
+        let mut values = Vec::with_capacity(batch.names);
+        for answer in self.ask(&batch.commands, self.deadline()).await? {
             match answer.extract_error() {
                 Ok(Value::Array(some)) => values.extend(some),
                 Ok(_) => return Err(FarError::Refused("MGET gave no list".to_owned())),
                 Err(why) => return Err(FarError::Refused(why.to_string())),
             }
         }
-        if values.len() != batch.names.len() {
+        if values.len() != batch.names {
             return Err(FarError::Refused("MGET gave a list of another length".to_owned()));
         }
-        Ok(batch.dealt(asked, values))
+        Ok(batch.dealt(values))
     }
 }
 
-/// Everyone's names in one list: all `first`, then all `then`, the latter once each, since many
-/// entries share a tag.
-struct Batch<'a> {
-    names: Vec<&'a [u8]>,
-    /// How many of them are `first`.
-    first: usize,
-    /// Where each `then` stands behind them, in the order of the callers.
-    then: Vec<usize>,
+/// Everyone's names in one list: all keys, then all tags, the latter once each, since many entries
+/// share a tag.
+struct Batch {
+    commands: Pipeline,
+    names: usize,
+    /// How many of them are keys.
+    keys: usize,
+    /// How many keys and tags each caller asked for.
+    callers: Vec<(usize, usize)>,
+    /// Where each caller's tags stand behind the keys.
+    places: Vec<usize>,
 }
 
-impl<'a> Batch<'a> {
-    fn of(asked: &'a [Names]) -> Batch<'a> {
-        let mut names: Vec<&[u8]> =
-            asked.iter().flat_map(|names| &names.first).map(Vec::as_slice).collect();
-        let (first, mut then) = (names.len(), Vec::new());
-        let mut places = HashMap::with_hasher(FixedState::default());
-        for name in asked.iter().flat_map(|names| &names.then) {
-            let place = places.entry(name.as_slice()).or_insert_with(|| {
-                names.push(name);
-                names.len() - 1 - first
-            });
-            then.push(*place);
+impl Batch {
+    fn of(asked: &[Asked<'_>], app: &str) -> Batch {
+        let keys = asked.iter().map(|asked| asked.keys.len()).sum();
+        let (mut names, mut places) = (Names::default(), Vec::with_capacity(asked.len()));
+        for key in asked.iter().flat_map(|asked| asked.keys) {
+            names.add(key.v());
         }
-        Batch { names, first, then }
-    }
-
-    fn pipeline(&self) -> Pipeline {
-        let mut pipeline = pipe();
-        for some in self.names.chunks(NAMES_MAX) {
-            pipeline.cmd("MGET").arg(some);
+        let mut known: HashMap<&Tag, usize, FixedState> = HashMap::default();
+        for tag in asked.iter().flat_map(|asked| asked.tags) {
+            let next = known.len();
+            places.push(*known.entry(tag).or_insert_with(|| {
+                names.add(&tag.redis_name(app));
+                next
+            }));
         }
-        pipeline
+        let callers = asked.iter().map(|asked| (asked.keys.len(), asked.tags.len())).collect();
+        let (names, commands) = names.commands();
+        Batch { commands, names, keys, callers, places }
     }
 
     /// To each caller what it asked for. There is a value for each name.
-    fn dealt(&self, asked: &[Names], mut values: Vec<Value>) -> Vec<Answers> {
-        let later = values.split_off(self.first.min(values.len()));
-        let (mut first, mut places) = (values.into_iter(), self.then.iter());
-        let deal = |names: &Names| Answers {
-            first: first.by_ref().take(names.first.len()).collect(),
-            then: places
+    fn dealt(self, mut values: Vec<Value>) -> impl Iterator<Item = Answers> + use<> {
+        let tags = values.split_off(self.keys.min(values.len()));
+        let tags: Vec<Option<[u8; 16]>> =
+            tags.into_iter().map(|tag| string(tag)?.try_into().ok()).collect();
+        let (mut values, mut places) = (values.into_iter(), self.places.into_iter());
+        self.callers.into_iter().map(move |(keys, of_tags)| Answers {
+            values: values.by_ref().take(keys).map(string).collect(),
+            tags: places
                 .by_ref()
-                .take(names.then.len())
-                .map(|place| later.get(*place).cloned().unwrap_or(Value::Nil))
+                .take(of_tags)
+                .map(|place| tags.get(place).copied().flatten())
                 .collect(),
-        };
-        asked.iter().map(deal).collect()
+        })
+    }
+}
+
+/// The commands that ask for them.
+#[derive(Default)]
+struct Names {
+    full: Pipeline,
+    last: Option<Cmd>,
+    count: usize,
+}
+
+impl Names {
+    fn add(&mut self, name: &[u8]) {
+        if self.count.is_multiple_of(NAMES_MAX)
+            && let Some(full) = self.last.take()
+        {
+            self.full.add_command(full);
+        }
+        self.last.get_or_insert_with(|| ::redis::cmd("MGET")).arg(name);
+        self.count += 1;
+    }
+
+    fn commands(self) -> (usize, Pipeline) {
+        let mut commands = self.full;
+        self.last.map(|last| commands.add_command(last));
+        (self.count, commands)
+    }
+}
+
+/// What an answer holds, if it is a string.
+pub(crate) fn string(answer: Value) -> Option<Vec<u8>> {
+    match answer {
+        Value::BulkString(bytes) => Some(bytes),
+        Value::SimpleString(text) => Some(text.into_bytes()),
+        Value::Okay => Some(b"OK".to_vec()),
+        _ => None,
     }
 }
 
@@ -209,37 +328,49 @@ impl<'a> Batch<'a> {
 mod tests {
     use super::*;
 
-    fn names(first: &[&str], then: &[&str]) -> Names {
-        let bytes = |names: &[&str]| names.iter().map(|name| name.as_bytes().to_vec()).collect();
-        Names { first: bytes(first), then: bytes(then) }
+    fn keys(names: &[&str]) -> Vec<Key> {
+        names.iter().map(|name| Key::new(name.as_bytes())).collect()
     }
 
-    /// What a server that holds `name -> NAME` would answer.
-    fn answered(batch: &Batch<'_>) -> Vec<Value> {
-        batch.names.iter().map(|name| Value::BulkString(name.to_ascii_uppercase())).collect()
+    fn tags(names: &[&str]) -> Vec<Tag> {
+        names.iter().map(Tag::new).collect()
     }
 
     #[test]
     fn each_caller_gets_its_own_and_a_shared_tag_is_asked_for_once() {
-        let asked = [names(&["a", "b"], &["t"]), names(&[], &["u", "t"]), names(&["c"], &[])];
-        let batch = Batch::of(&asked);
-        assert_eq!(batch.names, [&b"a"[..], b"b", b"c", b"t", b"u"], "values before tags");
-        let dealt = batch.dealt(&asked, answered(&batch));
-        let said = |values: &[Value]| -> Vec<String> {
-            values.iter().map(|v| ::redis::from_redis_value_ref(v).unwrap()).collect()
-        };
-        let said: Vec<_> = dealt.iter().map(|d| (said(&d.first), said(&d.then))).collect();
-        let strings = |s: &[&str]| s.iter().map(|s| s.to_string()).collect::<Vec<_>>();
-        assert_eq!(said[0], (strings(&["A", "B"]), strings(&["T"])));
-        assert_eq!(said[1], (strings(&[]), strings(&["U", "T"])));
-        assert_eq!(said[2], (strings(&["C"]), strings(&[])));
+        let asked = [
+            (keys(&["a", "b"]), tags(&["t"])),
+            (keys(&[]), tags(&["u", "t"])),
+            (keys(&["c"]), tags(&[])),
+        ];
+        let asked: Vec<_> = asked.iter().map(|(keys, tags)| Asked { keys, tags }).collect();
+        let batch = Batch::of(&asked, "app");
+        let said = String::from_utf8(batch.commands.get_packed_pipeline()).unwrap();
+        let said: Vec<&str> = said.lines().skip(2).step_by(2).collect();
+        let expected = ["MGET", "a", "b", "c", "app:t:{.t}", "app:t:{.u}"];
+        assert_eq!(said, expected, "values before tags");
+        // What a server would answer, with a number for each name, and no string for `b`.
+        let nonce = |byte| Value::BulkString(vec![byte; 16]);
+        let bytes = |byte| Value::BulkString(vec![byte]);
+        let answers = vec![bytes(1), Value::Int(2), bytes(3), nonce(4), nonce(5)];
+        let dealt: Vec<_> = batch.dealt(answers).map(|one| (one.values, one.tags)).collect();
+        assert_eq!(dealt.len(), 3);
+        assert_eq!(
+            (&dealt[0].0[..], &dealt[0].1[..]),
+            (&[Some(vec![1]), None][..], &[Some([4; 16])][..])
+        );
+        assert_eq!(
+            (&dealt[1].0[..], &dealt[1].1[..]),
+            (&[][..], &[Some([5; 16]), Some([4; 16])][..])
+        );
+        assert_eq!((&dealt[2].0[..], &dealt[2].1[..]), (&[Some(vec![3])][..], &[][..]));
     }
 
     #[test]
     fn no_command_names_more_than_its_share() {
         let many: Vec<String> = (0..300).map(|i| i.to_string()).collect();
-        let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        let asked = [names(&many, &[])];
-        assert_eq!(Batch::of(&asked).pipeline().len(), 3);
+        let many = keys(&many.iter().map(String::as_str).collect::<Vec<_>>());
+        let batch = Batch::of(&[Asked { keys: &many, tags: &[] }], "app");
+        assert_eq!((batch.names, batch.commands.len()), (300, 3));
     }
 }

@@ -10,8 +10,8 @@
 //! reply is seen: they pass through no channel and no task. Nothing is lost with the task but the
 //! connection; callers then find none, and ask the loader.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
@@ -44,6 +44,8 @@ pub(crate) enum Pushed<'a> {
 #[derive(Clone)]
 pub(crate) struct Terms {
     pub(crate) access: Access,
+    /// Tags stand under it.
+    pub(crate) app: Arc<str>,
     pub(crate) scripts: &'static [&'static Script],
     /// The bound B.
     pub(crate) bound: Duration,
@@ -56,6 +58,7 @@ pub(crate) struct Terms {
 
 /// One connection, from its first heartbeat to its end.
 pub(crate) struct Line {
+    pub(super) me: Weak<Line>,
     connection: MultiplexedConnection,
     _driver: Driver,
     pub(crate) pulse: Arc<Pulse>,
@@ -106,6 +109,14 @@ impl Line {
         FarError::Refused(why.to_string())
     }
 
+    pub(super) fn clock(&self) -> &Clock {
+        &self.terms.clock
+    }
+
+    pub(crate) fn app(&self) -> &str {
+        &self.terms.app
+    }
+
     pub(crate) fn tracks(&self) -> bool {
         self.tracks
     }
@@ -118,10 +129,9 @@ impl Line {
         self.terms.deadline
     }
 
-    /// The server's clock, as estimated by the last heartbeat.
-    pub(crate) fn server_now_ms(&self) -> u64 {
-        let here = ms(self.terms.clock.now());
-        here.saturating_add_signed(self.ahead_ms.load(Ordering::Relaxed))
+    /// The server's clock at `now`, as estimated by the last heartbeat.
+    pub(crate) fn server_ms_at(&self, now: Moment) -> u64 {
+        ms(now).saturating_add_signed(self.ahead_ms.load(Ordering::Relaxed))
     }
 
     /// One round trip after which every change that was acknowledged anywhere before it is applied here. The server's
@@ -283,7 +293,8 @@ impl Supervisor {
         let ahead_ms = AtomicI64::new(0);
         let terms = terms.clone();
         let (reads, runtime) = (Reads::default(), Handle::current());
-        let line = Arc::new(Line {
+        let line = Arc::new_cyclic(|me| Line {
+            me: me.clone(),
             connection,
             _driver: driver,
             pulse,

@@ -35,10 +35,10 @@ impl Tiers {
         }
         let why = match self.far.link() {
             Err(why) => why,
-            Ok(link) => match self.get_far(call, &link).await {
-                Ok(Seen::Alive(held, _)) => {
+            Ok(link) => match self.get_far(call, &link, self.clock.now()).await {
+                Ok(Seen::Alive(kept)) => {
                     self.observe.tell(Event::HitFar { cache: self.observe.cache() });
-                    return Some((held, Origin::Far));
+                    return Some((kept.held.clone(), Origin::Far));
                 }
                 Ok(Seen::Stale(..) | Seen::Rejected(_)) => {
                     self.observe.tell(Event::Miss { cache: self.observe.cache() });
@@ -60,7 +60,7 @@ impl Tiers {
         let looking = Looking { signal: &watching.signal, flight: None, seat: None, by_hand: true };
         let right = match self.decide(&call, looking, Known::Nothing).await {
             Decision::Found(found) | Decision::Stale(found) => {
-                return Ok(Leased::Found(found.answer));
+                return Ok(Leased::Found(found.answer()));
             }
             Decision::Failed(error) => return Err(error),
             Decision::Alone(why) => {

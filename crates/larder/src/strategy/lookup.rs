@@ -14,31 +14,38 @@ use crate::clock::Moment;
 use crate::coordination::lease::Lease;
 use crate::entry::{Generation, Held, Tagged, Token};
 use crate::error::FarError;
-use crate::far::{self, Link};
+use crate::far::{self, Generations, Link};
 use crate::invalidation::by_tag::{self, Verdict};
 use crate::key::{Key, Tag};
-use crate::near::{Epoch, Kept, Looked, Watched};
+use crate::near::{Epoch, Kept, Looked, Watched, Watches};
 use crate::observe::Event;
 
 /// What near looked like before far was asked.
 pub(super) struct Asked {
     pub(super) at: Moment,
     epoch: Epoch,
-    pub(super) watched: Vec<Watched>,
+    pub(super) watched: Watches,
 }
 
 /// Tags, as they were read, and the cells as they were before.
 #[derive(Default)]
 struct Read {
     tags: Vec<Tag>,
-    watched: Vec<Watched>,
-    generations: Vec<Option<Generation>>,
+    watched: Watches,
+    generations: Generations,
+}
+
+/// The same, of which only a look is needed.
+#[derive(Clone, Copy)]
+struct AsRead<'a> {
+    tags: &'a [Tag],
+    watched: &'a [Watched],
+    generations: &'a [Option<Generation>],
 }
 
 impl Read {
-    fn of(tags: &[Tag], watched: &[Watched], generations: &[Option<Generation>]) -> Read {
-        let (watched, generations) = (watched.to_vec(), generations.to_vec());
-        Read { tags: tags.to_vec(), watched, generations }
+    fn as_read(&self) -> AsRead<'_> {
+        AsRead { tags: &self.tags, watched: &self.watched, generations: &self.generations }
     }
 
     /// Those of `tags` that are known.
@@ -58,10 +65,13 @@ impl Read {
         self.tags.into_iter().zip(self.watched.into_iter().zip(self.generations))
     }
 
-    fn extend(&mut self, more: Read) {
-        self.tags.extend(more.tags);
-        self.watched.extend(more.watched);
-        self.generations.extend(more.generations);
+    /// Those that are known, then these.
+    fn behind(self, known: AsRead<'_>) -> Read {
+        Read {
+            tags: known.tags.iter().cloned().chain(self.tags).collect(),
+            watched: known.watched.iter().cloned().chain(self.watched).collect(),
+            generations: known.generations.iter().copied().chain(self.generations).collect(),
+        }
     }
 }
 
@@ -75,10 +85,10 @@ fn distinct<'a>(tags: impl IntoIterator<Item = &'a Tag>) -> Vec<Tag> {
 
 /// What far's bytes were worth.
 pub(super) enum Seen {
-    /// It may be served, and rests on these.
-    Alive(Arc<Held>, Vec<Watched>),
+    /// It may be served.
+    Alive(Arc<Kept>),
     /// It is alive, and due for refresh.
-    Stale(Arc<Held>, Vec<Watched>),
+    Stale(Arc<Kept>),
     /// Nothing there, or nothing that may be served: its id, if it has one.
     Rejected(Option<Token>),
 }
@@ -89,13 +99,13 @@ pub(super) struct Asking {
     /// Granted or not, as the answer says.
     pub(super) lease: Lease,
     pub(super) read: far::Read,
-    pub(super) generations: Vec<Option<Generation>>,
+    pub(super) generations: Generations,
 }
 
 /// What reading its tags anew says of a near entry.
 pub(super) enum Rechecked {
-    /// It may be served, and rests on these.
-    Stands(Arc<Held>, Vec<Watched>),
+    /// It may be served.
+    Stands(Arc<Kept>),
     /// A tag of it has ended: the envelope of this id is dead.
     Ended(Option<Token>),
     /// It is not near any more.
@@ -103,13 +113,9 @@ pub(super) enum Rechecked {
 }
 
 impl Tiers {
-    pub(super) fn asked(&self, call: &Call) -> Asked {
-        self.asked_of(call, &call.tags)
-    }
-
-    fn asked_of(&self, call: &Call, tags: &[Tag]) -> Asked {
-        let (at, epoch) = (self.clock.now(), self.near.epoch(call.key.v()));
-        Asked { at, epoch, watched: self.watch(tags) }
+    /// What stands before far is asked; it is asked after `at`.
+    fn asked_of(&self, call: &Call, tags: &[Tag], at: Moment) -> Asked {
+        Asked { at, epoch: self.near.epoch(call.key.v()), watched: self.watch(tags) }
     }
 
     /// The value, or the lease to load it, also over the envelope that was `seen` and rejected.
@@ -122,26 +128,28 @@ impl Tiers {
         link: &Arc<dyn Link>,
         seen: Option<Token>,
     ) -> Result<Asking, FarError> {
-        let asked = self.asked(call);
+        let asked = self.asked_of(call, &call.tags, self.clock.now());
         let lease = self.leases.ask(&call.key, link.clone(), asked.at);
         let read = link.read(&call.key, lease.token(), lease.time(), seen, &call.tags).await?;
-        let generations: Vec<_> = read.tags.iter().map(|t| t.map(|t| t.generation)).collect();
-        self.learn(&asked.watched, &generations);
+        let generations: Generations = read.tags.iter().map(|t| t.map(|t| t.generation)).collect();
+        self.learn(&asked.watched, &generations, self.clock.now());
         Ok(Asking { asked, lease, read, generations })
     }
 
-    /// Far alone: the value, then its tags.
+    /// Far alone: the value, then its tags. `now`, as the clock said a moment ago.
     pub(super) async fn get_far(
         &self,
         call: &Call,
         link: &Arc<dyn Link>,
+        now: Moment,
     ) -> Result<Seen, FarError> {
-        let asked = self.asked(call);
+        let asked = self.asked_of(call, &call.tags, now);
         let mut got = link.get(std::slice::from_ref(&call.key), &call.tags).await?;
-        self.learn(&asked.watched, &got.generations);
+        let now = self.clock.now();
+        self.learn(&asked.watched, &got.generations, now);
         match got.values.pop().flatten() {
             None => Ok(Seen::Rejected(None)),
-            Some(bytes) => self.take(call, link, asked, &bytes, &got.generations).await,
+            Some(bytes) => self.take(call, link, asked, &bytes, &got.generations, now).await,
         }
     }
 
@@ -152,7 +160,7 @@ impl Tiers {
         Ok(Seen::Rejected(None))
     }
 
-    /// Judges bytes from far and, if they are good, keeps them near.
+    /// Judges bytes from far, answered at `now`, and, if they are good, keeps them near.
     pub(super) async fn take(
         &self,
         call: &Call,
@@ -160,18 +168,22 @@ impl Tiers {
         asked: Asked,
         bytes: &[u8],
         generations: &[Option<Generation>],
+        now: Moment,
     ) -> Result<Seen, FarError> {
-        let opened = match by_tag::open(bytes, &call.key, &call.shape) {
+        let opened = match by_tag::open(bytes, &call.key, &call.shape, &call.tags) {
             Ok(opened) => opened,
             Err(why) => return self.discard(call, &why.to_string()).await,
         };
-        let mut read = Read::of(&call.tags, &asked.watched, generations);
+        let known = AsRead { tags: &call.tags, watched: &asked.watched, generations };
         let unknown = opened.unknown_tags(&call.tags);
-        if !unknown.is_empty() {
+        let judged = if unknown.is_empty() {
+            self.judge(call, link, &asked, opened, known, now)
+        } else {
             // Tags that a loader learned: read after the value, like the others.
-            read.extend(self.read_tags(link, unknown).await?);
-        }
-        match self.judge(call, link, &asked, opened, &read) {
+            let read = self.read_tags(link, unknown).await?.behind(known);
+            self.judge(call, link, &asked, opened, read.as_read(), now)
+        };
+        match judged {
             Ok(seen) => Ok(seen),
             Err(why) => self.discard(call, &why).await,
         }
@@ -183,17 +195,21 @@ impl Tiers {
         let link = self.far.link()?;
         let keys: Vec<Key> = calls.iter().map(|call| call.key.clone()).collect();
         let tags = distinct(calls.iter().flat_map(|call| call.tags.iter()));
-        let asked: Vec<_> = calls.iter().map(|call| self.asked_of(call, &[])).collect();
+        let asked: Vec<_> = {
+            let now = self.clock.now();
+            calls.iter().map(|call| self.asked_of(call, &[], now)).collect()
+        };
         let watched = self.watch(&tags);
         let got = link.get(&keys, &tags).await?;
-        self.learn(&watched, &got.generations);
+        let now = self.clock.now();
+        self.learn(&watched, &got.generations, now);
         let mut known = ByTag::with_hasher(FixedState::default());
         known.extend(Read { tags, watched, generations: got.generations }.each());
         let opened: Vec<_> = calls
             .iter()
             .zip(&got.values)
             .map(|(call, bytes)| {
-                let opened = by_tag::open(bytes.as_deref()?, &call.key, &call.shape);
+                let opened = by_tag::open(bytes.as_deref()?, &call.key, &call.shape, &call.tags);
                 Some(opened.map_err(|why| why.to_string()))
             })
             .collect();
@@ -211,7 +227,7 @@ impl Tiers {
             let judged = opened.map(|opened| {
                 let opened = opened?;
                 let read = Read::only(&known, opened.tags());
-                self.judge(call, &link, asked, opened, &read)
+                self.judge(call, &link, asked, opened, read.as_read(), now)
             });
             seen.push(match judged {
                 Some(Ok(seen)) => seen,
@@ -238,7 +254,7 @@ impl Tiers {
     async fn read_tags(&self, link: &Arc<dyn Link>, tags: Vec<Tag>) -> Result<Read, FarError> {
         let watched = self.watch(&tags);
         let generations = link.generations(&tags).await?;
-        self.learn(&watched, &generations);
+        self.learn(&watched, &generations, self.clock.now());
         Ok(Read { tags, watched, generations })
     }
 
@@ -249,11 +265,11 @@ impl Tiers {
         link: &Arc<dyn Link>,
         asked: &Asked,
         opened: by_tag::Opened<'_>,
-        read: &Read,
+        AsRead { tags, watched, generations }: AsRead<'_>,
+        now: Moment,
     ) -> Result<Seen, String> {
-        let (id, now) = (opened.header.id, self.clock.now());
-        let Read { tags, watched, generations } = read;
-        let server_now_ms = link.server_now_ms();
+        let id = opened.header.id;
+        let server_now_ms = link.server_ms_at(now);
         let verdict = opened.judge(tags, generations, &call.tags, &call.shape, server_now_ms, now);
         let (held, fresh) = match verdict {
             Ok(Verdict::Alive(held)) if call.takes(&held) => (Arc::new(held), true),
@@ -270,10 +286,9 @@ impl Tiers {
         if self.near.bypass.covers(call.key.v(), &held.tags) {
             return Ok(Seen::Rejected(Some(id)));
         }
-        let kept = self.kept(&held, link, asked.at, tags, watched);
-        let rests_on = kept.watched.to_vec();
-        self.near.keep(&call.key, kept, asked.epoch);
-        Ok(if fresh { Seen::Alive(held, rests_on) } else { Seen::Stale(held, rests_on) })
+        let kept = Arc::new(self.kept(&held, link, asked.at, tags, watched));
+        self.near.keep(&call.key, kept.clone(), asked.epoch);
+        Ok(if fresh { Seen::Alive(kept) } else { Seen::Stale(kept) })
     }
 
     /// A near entry whose tags may have been ended: the tags alone are read anew.
@@ -285,7 +300,7 @@ impl Tiers {
     ) -> Result<Rechecked, FarError> {
         let held = &kept.held;
         let tags = held.tag_names();
-        let asked = self.asked_of(call, &tags);
+        let asked = self.asked_of(call, &tags, self.clock.now());
         // Looked at once more under the epoch: what is not there now may have changed before it.
         let still = match self.near.get(call.key.v(), &call.tags, self.clock.now()) {
             Looked::Recheck(now) | Looked::Stale(now) | Looked::Fresh(now) => {
@@ -297,17 +312,18 @@ impl Tiers {
             return Ok(Rechecked::Gone);
         }
         let read = link.generations(&tags).await?;
-        self.learn(&asked.watched, &read);
+        self.learn(&asked.watched, &read, self.clock.now());
         if !held.is_of(&read) {
             return Ok(Rechecked::Ended(held.id));
         }
         // Its tags are read anew, and it is not: it ends when it would have ended.
-        let watched = asked.watched.clone().into();
+        let watched = asked.watched.into_iter().collect();
         let again = Kept { held: held.clone(), pulse: kept.pulse.clone(), watched };
-        if !self.near.keep(&call.key, again, asked.epoch) {
+        let again = Arc::new(again);
+        if !self.near.keep(&call.key, again.clone(), asked.epoch) {
             return Ok(Rechecked::Gone); // changed meanwhile: far knows better
         }
-        Ok(Rechecked::Stands(held.clone(), asked.watched))
+        Ok(Rechecked::Stands(again))
     }
 
     /// An entry with what it rests on, its cells in the order of its tags. `asked`: before far was.

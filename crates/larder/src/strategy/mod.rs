@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::SmallVec;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
@@ -54,7 +55,7 @@ pub(crate) struct Tiers {
 pub(crate) struct Call {
     pub(crate) key: Key,
     /// All that its entry must carry.
-    pub(crate) tags: Arc<[Tag]>,
+    pub(crate) tags: SmallVec<[Tag; 2]>,
     pub(crate) shape: Arc<Shape>,
     pub(crate) policy: Arc<Policy>,
     /// Whether "there is none" is an answer.

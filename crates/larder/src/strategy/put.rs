@@ -46,7 +46,7 @@ impl Tiers {
         let tags = tags.ok_or(FarError::Slow).map_err(failed)?;
         let drawn = lifetime.draw(loaded.value.is_none(), &self.clock);
         let cost = std::time::Duration::ZERO;
-        let times = Times { drawn, server_now_ms: link.server_now_ms(), cost };
+        let times = Times { drawn, server_now_ms: link.server_ms_at(self.clock.now()), cost };
         let id = self.leases.token();
         let (envelope, _) =
             self.envelope(&call, id, &loaded, &tags.tagged, times).map_err(|why| {

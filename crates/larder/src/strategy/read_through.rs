@@ -21,7 +21,7 @@ use crate::entry::{Held, Origin, Token};
 use crate::error::{Error, ErrorKind};
 use crate::far::{Claim, Link, TagState};
 use crate::key::Tag;
-use crate::near::{Kept, Looked, Watched};
+use crate::near::{Kept, Looked, Watched, Watches};
 use crate::observe::{Event, WokenBy};
 
 /// How often a caller boards other people's flights before it goes alone.
@@ -35,19 +35,19 @@ const SPREAD: Duration = Duration::from_millis(20);
 /// Where far tells of no changes, waiters look again after this.
 const POLL: Duration = Duration::from_millis(30);
 
-/// An entry, where it was found, and the tags it rests on.
+/// An entry with the tags it rests on, and where it was found.
 pub(super) struct OnHand {
-    pub(super) answer: Answer,
-    watched: Vec<Watched>,
+    kept: Arc<Kept>,
+    origin: Origin,
 }
 
 impl OnHand {
-    pub(super) fn new(held: Arc<Held>, origin: Origin, watched: Vec<Watched>) -> OnHand {
-        OnHand { answer: (held, origin), watched }
+    pub(super) fn answer(&self) -> Answer {
+        (self.kept.held.clone(), self.origin)
     }
 
     fn held(&self) -> &Held {
-        &self.answer.0
+        &self.kept.held
     }
 
     /// Whether its tags, read anew, are those it was stored under. That its key was not ended is for the
@@ -60,8 +60,7 @@ impl OnHand {
     // A tag of it may end while it is on its way: then it is for the one who led, and who asked before
     // that.
     fn landed(self) -> Landed {
-        let OnHand { answer, watched } = self;
-        landed(Ok(answer), move || watched.iter().any(Watched::has_ended))
+        landed(Ok(self.answer()), move || self.kept.watched.iter().any(Watched::has_ended))
     }
 }
 
@@ -100,7 +99,7 @@ pub(super) enum Hit {
 pub(super) struct Lead {
     pub(super) lease: Lease,
     pub(super) states: Vec<Option<TagState>>,
-    pub(super) watched: Vec<Watched>,
+    pub(super) watched: Watches,
     /// Stands in if the load fails.
     pub(super) stale: Option<OnHand>,
 }
@@ -164,30 +163,33 @@ impl Tiers {
     /// What far's answer is to a caller that is in no flight.
     pub(super) fn hit_of(&self, call: &Call, seen: Seen) -> Hit {
         match seen {
-            Seen::Alive(held, _) => {
+            Seen::Alive(kept) => {
                 self.observe.tell(Event::HitFar { cache: self.observe.cache() });
-                Hit::Fresh((held, Origin::Far))
+                Hit::Fresh((kept.held.clone(), Origin::Far))
             }
-            Seen::Stale(held, _) if call.serves_at_once(&held) => Hit::Stale((held, Origin::Far)),
+            Seen::Stale(kept) if call.serves_at_once(&kept.held) => {
+                Hit::Stale((kept.held.clone(), Origin::Far))
+            }
             // Near has it now, for the flight to find.
-            Seen::Stale(..) => Hit::Missed(Known::Nothing),
+            Seen::Stale(_) => Hit::Missed(Known::Nothing),
             Seen::Rejected(id) => Hit::Missed(Known::Missed(id)),
         }
     }
 
     /// Near, far, or the source: for all who miss the same key at once, one load.
-    /// `near` is what near had of it a moment ago.
+    /// `near` is what near had of it a moment ago, at `now`.
     pub(crate) async fn get_or_load(
         &self,
         call: &Call,
         near: NearHit,
+        now: Moment,
         ask: Ask,
     ) -> Result<Answer, Error> {
         let hit = match near {
             NearHit::Stale(kept) if call.serves_at_once(&kept.held) => {
                 Hit::Stale((kept.held.clone(), Origin::Near))
             }
-            NearHit::Nothing => self.hit_far(call).await,
+            NearHit::Nothing => self.hit_far(call, now).await,
             _ => Hit::Missed(Known::Nothing),
         };
         match hit {
@@ -206,7 +208,7 @@ impl Tiers {
 
     /// Far alone, asked by the caller itself: a flight costs more than a hit. Not when it is likely to
     /// miss, and not when others ask for the same: then a flight is what saves work.
-    async fn hit_far(&self, call: &Call) -> Hit {
+    async fn hit_far(&self, call: &Call, now: Moment) -> Hit {
         let name = call.key.v();
         if self.flights.is_boarding(name) || self.near.absent.is_marked(name) {
             return Hit::Missed(Known::Nothing);
@@ -216,7 +218,7 @@ impl Tiers {
         };
         // A flight finds that out, and says it.
         let Ok(link) = self.far.link() else { return Hit::Missed(Known::Nothing) };
-        match self.get_far(call, &link).await {
+        match self.get_far(call, &link, now).await {
             Ok(seen) => self.hit_of(call, seen),
             Err(why) => Hit::Missed(Known::Away(why.to_string())),
         }
@@ -284,7 +286,7 @@ impl Tiers {
         match self.decide(call, looking, known).await {
             Decision::Found(found) => found.landed(),
             Decision::Stale(found) => {
-                self.serve_stale(call, found.answer.clone(), ask);
+                self.serve_stale(call, found.answer(), ask);
                 found.landed()
             }
             Decision::Failed(error) => landed(Err(error), || false),
@@ -343,9 +345,9 @@ impl Tiers {
             if std::mem::take(&mut look_near) {
                 match self.near.get(name, &call.tags, self.clock.now()) {
                     Looked::Recheck(kept) => match self.recheck(call, &link, &kept).await {
-                        Ok(Rechecked::Stands(held, on)) if call.takes(&held) => {
-                            let fresh = held.is_fresh(self.clock.now());
-                            let found = OnHand::new(held, Origin::Near, on);
+                        Ok(Rechecked::Stands(kept)) if call.takes(&kept.held) => {
+                            let fresh = kept.held.is_fresh(self.clock.now());
+                            let found = OnHand { kept, origin: Origin::Near };
                             if fresh {
                                 self.observe.tell(Event::HitNear { cache: self.observe.cache() });
                                 return Decision::Found(found);
@@ -353,21 +355,20 @@ impl Tiers {
                             stale = Some(found);
                         }
                         Ok(Rechecked::Ended(id)) => (seen, try_hit) = (id, id.is_none()),
-                        Ok(Rechecked::Stands(..) | Rechecked::Gone) => try_hit = true,
+                        Ok(Rechecked::Stands(_) | Rechecked::Gone) => try_hit = true,
                         Err(why) => return Decision::Alone(why.to_string()),
                     },
                     Looked::Stale(kept) if call.takes(&kept.held) => {
-                        let on = kept.watched.to_vec();
-                        stale = Some(OnHand::new(kept.held.clone(), Origin::Near, on));
+                        stale = Some(OnHand { kept, origin: Origin::Near });
                     }
                     Looked::Expired => try_hit = false,
                     _ => try_hit = !self.near.absent.take(name),
                 }
             }
             if try_hit && stale.is_none() {
-                match self.get_far(call, &link).await {
-                    Ok(Seen::Alive(held, on)) => return self.found_far(held, on),
-                    Ok(Seen::Stale(held, on)) => stale = Some(OnHand::new(held, Origin::Far, on)),
+                match self.get_far(call, &link, self.clock.now()).await {
+                    Ok(Seen::Alive(kept)) => return self.found_far(kept),
+                    Ok(Seen::Stale(kept)) => stale = Some(OnHand { kept, origin: Origin::Far }),
                     Ok(Seen::Rejected(id)) => seen = id,
                     Err(why) => return Decision::Alone(why.to_string()),
                 }
@@ -395,10 +396,13 @@ impl Tiers {
                 }
                 Claim::Value(bytes) => {
                     lease.not_granted();
-                    match self.take(call, &link, asked, &bytes, &generations).await {
-                        Ok(Seen::Alive(held, on)) => return self.found_far(held, on),
+                    match self
+                        .take(call, &link, asked, &bytes, &generations, self.clock.now())
+                        .await
+                    {
+                        Ok(Seen::Alive(kept)) => return self.found_far(kept),
                         // Near has it now, if nothing came between.
-                        Ok(Seen::Stale(held, _)) => (seen, look_near) = (held.id, true),
+                        Ok(Seen::Stale(kept)) => (seen, look_near) = (kept.held.id, true),
                         Ok(Seen::Rejected(id)) => seen = id,
                         Err(why) => return Decision::Alone(why.to_string()),
                     }
@@ -445,9 +449,9 @@ impl Tiers {
         }
     }
 
-    fn found_far(&self, held: Arc<Held>, on: Vec<Watched>) -> Decision {
+    fn found_far(&self, kept: Arc<Kept>) -> Decision {
         self.observe.tell(Event::HitFar { cache: self.observe.cache() });
-        Decision::Found(OnHand::new(held, Origin::Far, on))
+        Decision::Found(OnHand { kept, origin: Origin::Far })
     }
 
     fn failure(&self, call: &Call, token: &Token, code: &[u8]) -> Error {

@@ -169,7 +169,7 @@ impl Tiers {
             // Renewed already: near has it now, if it may be served.
             Claim::Value(bytes) => {
                 lease.not_granted();
-                match self.take(call, &link, asked, &bytes, &generations).await {
+                match self.take(call, &link, asked, &bytes, &generations, self.clock.now()).await {
                     Ok(Seen::Alive(..)) => Duration::ZERO,
                     _ => backoff,
                 }

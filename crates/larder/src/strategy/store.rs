@@ -89,11 +89,9 @@ impl Tiers {
         self.prolong(&mut tags, need, lease.link()).await.ok_or(NotStored::Far)?;
         self.add_learned(call, lease.link(), &loaded.tags, began, need, &mut tags).await?;
         let drawn = lifetime.draw(loaded.value.is_none(), &self.clock);
-        let times = Times {
-            drawn,
-            server_now_ms: lease.link().server_now_ms(),
-            cost: self.clock.now().since(began),
-        };
+        let now = self.clock.now();
+        let times =
+            Times { drawn, server_now_ms: lease.link().server_ms_at(now), cost: now.since(began) };
         let (envelope, weight) = self.envelope(call, lease.token(), loaded, &tags.tagged, times)?;
         Ok(Ready { tags, envelope, weight, drawn })
     }

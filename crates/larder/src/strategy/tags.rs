@@ -15,7 +15,7 @@ use crate::clock::Moment;
 use crate::entry::{Generation, Tagged};
 use crate::far::{Link, TagState};
 use crate::key::Tag;
-use crate::near::{Near, Watched};
+use crate::near::{Near, Watched, Watches};
 use crate::observe::NotStored;
 
 /// How often a tag is made: again when something else stood under its name, or it ended at once.
@@ -27,7 +27,7 @@ const TAGS_MAX: usize = 255;
 #[derive(Default)]
 pub(super) struct Tags {
     pub(super) tagged: Vec<Tagged>,
-    pub(super) watched: Vec<Watched>,
+    pub(super) watched: Watches,
     /// How long each will be there, at the least, from when it was read.
     keeps: Vec<Duration>,
 }
@@ -46,7 +46,7 @@ impl Tags {
 
 /// How the tags stood before a load: whoever boarded it after one of them ended must ask again.
 pub(super) struct Before {
-    watched: Vec<Watched>,
+    watched: Watches,
     /// For tags that only the load tells of, which nobody watched.
     ends: u64,
 }
@@ -63,7 +63,7 @@ impl Before {
 struct OwnWrite<'a> {
     near: &'a Near,
     tags: &'a [Tag],
-    watched: Vec<Watched>,
+    watched: Watches,
     learned: bool,
 }
 
@@ -75,7 +75,7 @@ impl<'a> OwnWrite<'a> {
     }
 
     /// What the read behind the write brought.
-    fn learn(mut self, read: &[Option<Generation>], now: Moment) -> Vec<Watched> {
+    fn learn(mut self, read: &[Option<Generation>], now: Moment) -> Watches {
         for (watched, read) in self.watched.iter().zip(read) {
             watched.learn_own(*read, now);
         }
@@ -93,12 +93,16 @@ impl Drop for OwnWrite<'_> {
 }
 
 impl Tiers {
-    pub(super) fn watch(&self, tags: &[Tag]) -> Vec<Watched> {
+    pub(super) fn watch(&self, tags: &[Tag]) -> Watches {
         tags.iter().map(|tag| self.near.generations.watch(tag)).collect()
     }
 
-    pub(super) fn learn(&self, watched: &[Watched], generations: &[Option<Generation>]) {
-        let now = self.clock.now();
+    pub(super) fn learn(
+        &self,
+        watched: &[Watched],
+        generations: &[Option<Generation>],
+        now: Moment,
+    ) {
         for (watched, generation) in watched.iter().zip(generations) {
             watched.learn(*generation, now);
         }
@@ -116,7 +120,7 @@ impl Tiers {
         need: Duration,
         link: &Arc<dyn Link>,
         states: &[Option<TagState>],
-        watched: Vec<Watched>,
+        watched: Watches,
     ) -> Option<Tags> {
         let mut tags = Tags::default();
         let mut missing: Vec<Tag> = Vec::new();
@@ -217,7 +221,7 @@ impl Tiers {
         let watched = self.watch(&names);
         let states = link.tag_states(&names).await.map_err(|_| NotStored::Far)?;
         let read: Vec<_> = states.iter().map(|state| state.map(|state| state.generation)).collect();
-        self.learn(&watched, &read);
+        self.learn(&watched, &read, self.clock.now());
         let all_known =
             known.iter().zip(&read).all(|(known, read)| known.is_some() && known == read);
         let ready = self.ready(&names, need, link, &states, watched).await.ok_or(NotStored::Far)?;

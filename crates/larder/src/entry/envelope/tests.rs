@@ -42,7 +42,7 @@ fn tagged() -> Header {
 }
 
 fn read(bytes: &[u8]) -> Result<(Header, &[u8]), Unreadable> {
-    decode(bytes, &key(17), CODEC, SCHEMA)
+    decode(bytes, &key(17), CODEC, SCHEMA, &[])
 }
 
 /// As a writer would who knows the layout and means harm.
@@ -179,7 +179,7 @@ fn what_is_wrong_is_told_apart() {
     assert_eq!(read(&changed(2, 0b0001_0000)), Err(Unreadable::Flags(0b0001_0000)));
     assert_eq!(read(&changed(24, 2)), Err(Unreadable::Codec(2)));
     assert_eq!(read(&changed(25, 4)), Err(Unreadable::Schema(4)));
-    assert_eq!(decode(&whole, &key(18), CODEC, SCHEMA), Err(Unreadable::Key));
+    assert_eq!(decode(&whole, &key(18), CODEC, SCHEMA, &[]), Err(Unreadable::Key));
     let told = Unreadable::Version(9).to_string();
     assert_eq!(told, "envelope version 9 is newer than 1");
 }
@@ -206,7 +206,7 @@ proptest! {
     #[test]
     fn what_is_written_is_read(header in any_header(), number: u32, payload in vec(any::<u8>(), 0..2000)) {
         let bytes = encode(&header, &key(number), &payload).unwrap();
-        let read = decode(&bytes, &key(number), header.codec, header.schema);
+        let read = decode(&bytes, &key(number), header.codec, header.schema, &[]);
         prop_assert_eq!(id(&bytes), Some(header.id));
         prop_assert_eq!(read, Ok((header, &payload[..])));
     }
@@ -224,7 +224,7 @@ proptest! {
             bytes[at] = to;
         }
         bytes[FLAGS_AT] = (bytes[FLAGS_AT] & !SOFT_EXPIRED) | (whole[FLAGS_AT] & SOFT_EXPIRED);
-        let read = decode(&bytes, &key(17), header.codec, header.schema);
+        let read = decode(&bytes, &key(17), header.codec, header.schema, &[]);
         prop_assert_eq!(bytes == whole, read.is_ok());
     }
 
@@ -252,7 +252,7 @@ proptest! {
         }
         for at in [sum_at(&header), FIXED_BYTES + 2, bytes.len() / 2] {
             let bytes = with_right_checksum(bytes.clone(), at.min(bytes.len() - 4));
-            if let Ok((header, payload)) = decode(&bytes, &key(17), header.codec, header.schema) {
+            if let Ok((header, payload)) = decode(&bytes, &key(17), header.codec, header.schema, &[]) {
                 let tags = header.tags.iter().map(|tagged| tagged.tag.name().len() + TAG_BYTES);
                 prop_assert!(tags.sum::<usize>() + payload.len() < bytes.len());
             }

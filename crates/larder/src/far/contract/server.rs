@@ -228,8 +228,8 @@ pub(super) async fn a_foreign_tag_is_none_and_gives_way_to_another_generation(
     let (tags, t) = ([tag.clone(), good.clone()], scene.t(&tag));
     console.place_list(&t);
     let link = scene.one.link();
-    assert_eq!(link.get(&[], &tags).await.unwrap().generations, [None, Some(there)]);
-    assert_eq!(link.generations(&tags).await.unwrap(), [None, Some(there)]);
+    assert_eq!(link.get(&[], &tags).await.unwrap().generations[..], [None, Some(there)]);
+    assert_eq!(link.generations(&tags).await.unwrap()[..], [None, Some(there)]);
     assert_eq!(link.prolong(&tags, 2 * LONG).await.unwrap(), [None, Some(there)]);
     assert_eq!(scene.one.state(&tag).await, None);
     let read = link.read(&scene.key("k"), scene.draw(), LONG, None, &tags).await.unwrap();

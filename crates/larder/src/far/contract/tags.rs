@@ -66,8 +66,8 @@ pub(super) async fn bytes_that_are_no_generation_count_as_none(scene: &Scene) {
     let (tag, tags) = (Tag::new("t"), [Tag::new("t")]);
     scene.other.put(&Key::new(&scene.t(&tag)), b"fifteen bytes..").await;
     let link = scene.one.link();
-    assert_eq!(link.get(&[], &tags).await.unwrap().generations, [None]);
-    assert_eq!(link.generations(&tags).await.unwrap(), [None]);
+    assert_eq!(link.get(&[], &tags).await.unwrap().generations[..], [None]);
+    assert_eq!(link.generations(&tags).await.unwrap()[..], [None]);
     assert_eq!(link.tag_states(&tags).await.unwrap(), [None]);
     assert_eq!(link.prolong(&tags, LONG).await.unwrap(), [None]);
     let read = link.read(&scene.key("k"), scene.draw(), LONG, None, &tags).await.unwrap();
@@ -92,7 +92,7 @@ pub(super) async fn prolong_makes_nothing(scene: &Scene) {
     scene.other.made(&tags[0], LONG).await;
     scene.other.end_tag(&tags[0]).await;
     assert_eq!(scene.one.link().prolong(&tags, LONG).await.unwrap(), [None, None]);
-    assert_eq!(scene.one.link().generations(&tags).await.unwrap(), [None, None]);
+    assert_eq!(scene.one.link().generations(&tags).await.unwrap()[..], [None, None]);
 }
 
 pub(super) async fn an_ended_tag_comes_back_under_another_generation_only(scene: &Scene) {

@@ -16,9 +16,9 @@ pub(super) async fn values_come_before_generations_and_each_in_the_order_asked(s
     scene.other.put(&keys[0], b"A").await;
     let y = scene.other.made(&tags[1], LONG).await;
     let got = scene.one.link().get(&keys, &tags).await.unwrap();
-    assert_eq!(got.values, [bytes(b"A"), None, bytes(b"C")]);
-    assert_eq!(got.generations, [None, Some(y), None]);
-    assert_eq!(scene.one.link().generations(&tags).await.unwrap(), [None, Some(y), None]);
+    assert_eq!(got.values[..], [bytes(b"A"), None, bytes(b"C")]);
+    assert_eq!(got.generations[..], [None, Some(y), None]);
+    assert_eq!(scene.one.link().generations(&tags).await.unwrap()[..], [None, Some(y), None]);
     let states = scene.one.link().tag_states(&tags).await.unwrap();
     assert_eq!(generations(&states), [None, Some(y), None]);
 }
@@ -29,14 +29,14 @@ pub(super) async fn what_is_asked_for_twice_is_answered_twice(scene: &Scene) {
     let nonce = scene.other.made(&tag, LONG).await;
     let (keys, tags) = ([key.clone(), key], [tag.clone(), tag]);
     let got = scene.one.link().get(&keys, &tags).await.unwrap();
-    assert_eq!(got.values, [bytes(b"v"), bytes(b"v")]);
-    assert_eq!(got.generations, [Some(nonce), Some(nonce)]);
+    assert_eq!(got.values[..], [bytes(b"v"), bytes(b"v")]);
+    assert_eq!(got.generations[..], [Some(nonce), Some(nonce)]);
 }
 
 pub(super) async fn asking_for_nothing_is_answered_with_nothing(scene: &Scene) {
     let link = scene.one.link();
     assert_eq!(link.get(&[], &[]).await, Ok(Got::default()));
-    assert_eq!(link.generations(&[]).await, Ok(vec![]));
+    assert!(link.generations(&[]).await.unwrap().is_empty());
     assert_eq!(link.tag_states(&[]).await, Ok(vec![]));
     assert_eq!(link.create(&[], LONG).await, Ok(vec![]));
     assert_eq!(link.prolong(&[], LONG).await, Ok(vec![]));
@@ -141,7 +141,8 @@ pub(super) async fn a_time_of_nothing_is_short_and_no_error(scene: &Scene) {
 }
 
 pub(super) async fn the_two_agree_on_the_servers_clock(scene: &Scene) {
-    let (one, other) = (scene.one.link().server_now_ms(), scene.other.link().server_now_ms());
+    let now = scene.clock.now();
+    let (one, other) = (scene.one.link().server_ms_at(now), scene.other.link().server_ms_at(now));
     assert!(u128::from(one.abs_diff(other)) < MINUTE.as_millis(), "{one} and {other}");
 }
 

@@ -9,7 +9,9 @@ use std::time::Duration;
 use ::redis::{Cmd, Pipeline, Value, pipe};
 use tokio::task::JoinSet;
 
-use super::{Change, Changes, Claim, Far, Got, Link, Read, Reply, TagState, read_lease};
+use super::{
+    Change, Changes, Claim, Far, Generations, Got, Link, Read, Reply, TagState, read_lease,
+};
 use crate::clock::{Clock, Moment};
 use crate::entry::{Ended, Generation, Token};
 use crate::error::{Error, ErrorKind, FarError};
@@ -17,7 +19,7 @@ use crate::key::{Key, Tag};
 use crate::observe::Observe;
 use crate::pulse::Pulse;
 use crate::redis::{
-    Access, Line, Names, NoConnection, Pushed, Role, Script, Supervisor, Terms, Wishes,
+    Access, Line, NoConnection, Pushed, Role, Script, Supervisor, Terms, Wishes, string,
 };
 
 static READ: Script = Script::new(include_str!("scripts/read.lua"));
@@ -62,8 +64,10 @@ impl RedisFar {
             Pushed::Key(name) => changes(Change::Name(name)),
             Pushed::Gap => changes(Change::Gap),
         });
+        let app: Arc<str> = Arc::from(app);
         let terms = Terms {
             access: access.clone(),
+            app: app.clone(),
             scripts: &ALL,
             bound: settings.bound,
             deadline: settings.deadline,
@@ -96,7 +100,7 @@ impl RedisFar {
             tasks.spawn(supervisor.clone().run(first));
         }
         Ok(RedisFar {
-            app: Arc::from(app),
+            app,
             tracked,
             untracked,
             end_deadline: settings.end_deadline,
@@ -105,14 +109,13 @@ impl RedisFar {
     }
 
     async fn ask_untracked(&self, pipeline: &Pipeline) -> Result<Vec<Value>, FarError> {
-        ask(&*self.untracked.line()?, pipeline, self.end_deadline).await
+        ask_within(&*self.untracked.line()?, pipeline, self.end_deadline).await
     }
 }
 
 impl Far for RedisFar {
     fn link(&self) -> Result<Arc<dyn Link>, FarError> {
-        let line = self.tracked.line()?;
-        Ok(Arc::new(RedisLink { line, app: self.app.clone() }))
+        Ok(self.tracked.line()?)
     }
 
     fn end<'a>(&'a self, ended: &'a [Ended]) -> Reply<'a, ()> {
@@ -163,59 +166,37 @@ impl Far for RedisFar {
     }
 }
 
-struct RedisLink {
-    line: Arc<Line>,
-    app: Arc<str>,
-}
-
-impl RedisLink {
-    async fn ask(&self, pipeline: &Pipeline) -> Result<Vec<Value>, FarError> {
-        ask(&self.line, pipeline, self.line.deadline()).await
-    }
-
-    async fn script(&self, call: Cmd) -> Result<bool, FarError> {
-        Ok(was_done(&one(self.ask(&alone(call)).await?)?))
-    }
-
-    fn names(&self, tags: &[Tag]) -> Vec<Vec<u8>> {
-        tags.iter().map(|tag| tag.redis_name(&self.app)).collect()
-    }
-
-    fn get_states(&self, pipeline: &mut Pipeline, tags: &[Tag]) {
-        for tag in tags {
-            let name = tag.redis_name(&self.app);
-            pipeline.cmd("GET").arg(&name).cmd("PTTL").arg(&name);
-        }
+fn get_states(pipeline: &mut Pipeline, tags: &[Tag], app: &str) {
+    for tag in tags {
+        let name = tag.redis_name(app);
+        pipeline.cmd("GET").arg(&name).cmd("PTTL").arg(&name);
     }
 }
 
-impl Link for RedisLink {
+impl Link for Line {
     fn pulse(&self) -> &Arc<Pulse> {
-        &self.line.pulse
+        &self.pulse
     }
 
     fn tells_changes(&self) -> bool {
-        self.line.tracks()
+        self.tracks()
     }
 
     fn believed(&self, asked: Moment) -> Arc<Pulse> {
-        match self.line.tracks() {
-            true => self.line.pulse.clone(),
-            false => Arc::new(Pulse::up_to(asked.plus(self.line.bound()))),
+        match self.tracks() {
+            true => self.pulse.clone(),
+            false => Arc::new(Pulse::up_to(asked.plus(self.bound()))),
         }
     }
 
-    fn server_now_ms(&self) -> u64 {
-        self.line.server_now_ms()
+    fn server_ms_at(&self, now: Moment) -> u64 {
+        Line::server_ms_at(self, now)
     }
 
     fn get<'a>(&'a self, keys: &'a [Key], tags: &'a [Tag]) -> Reply<'a, Got> {
         Box::pin(async move {
-            let first = keys.iter().map(|key| key.v().to_vec()).collect();
-            let answers = self.line.read(Names { first, then: self.names(tags) }).await?;
-            let values = answers.first.into_iter().map(bytes).collect::<Result<_, _>>()?;
-            let generations = answers.then.into_iter().map(generation).collect::<Result<_, _>>()?;
-            Ok(Got { values, generations })
+            let answers = self.read_together(keys, tags).await?;
+            Ok(Got { values: answers.values, generations: answers.tags })
         })
     }
 
@@ -231,8 +212,8 @@ impl Link for RedisLink {
             let mut call = READ.call(&[key.v(), &key.l()]);
             call.arg(&token[..]).arg(ms(lease)).arg(seen.as_ref().map_or(&[][..], |id| &id[..]));
             let mut pipeline = alone(call);
-            self.get_states(&mut pipeline, tags);
-            let mut answers = self.ask(&pipeline).await?.into_iter();
+            get_states(&mut pipeline, tags, self.app());
+            let mut answers = ask(self, &pipeline).await?.into_iter();
             let answer = accepted(answers.next().unwrap_or(Value::Nil))?;
             // The last part of every answer but a value.
             let is_there =
@@ -244,16 +225,13 @@ impl Link for RedisLink {
     fn tag_states<'a>(&'a self, tags: &'a [Tag]) -> Reply<'a, Vec<Option<TagState>>> {
         Box::pin(async move {
             let mut pipeline = pipe();
-            self.get_states(&mut pipeline, tags);
-            states(self.ask(&pipeline).await?.into_iter())
+            get_states(&mut pipeline, tags, self.app());
+            states(ask(self, &pipeline).await?.into_iter())
         })
     }
 
-    fn generations<'a>(&'a self, tags: &'a [Tag]) -> Reply<'a, Vec<Option<Generation>>> {
-        Box::pin(async move {
-            let names = Names { first: Vec::new(), then: self.names(tags) };
-            self.line.read(names).await?.then.into_iter().map(generation).collect()
-        })
+    fn generations<'a>(&'a self, tags: &'a [Tag]) -> Reply<'a, Generations> {
+        Box::pin(async move { Ok(self.read_together(&[], tags).await?.tags) })
     }
 
     fn create<'a>(
@@ -264,13 +242,13 @@ impl Link for RedisLink {
         Box::pin(async move {
             let mut pipeline = pipe();
             for (tag, nonce) in tags {
-                let name = tag.redis_name(&self.app);
+                let name = tag.redis_name(self.app());
                 let set = pipeline.cmd("SET").arg(&name).arg(&nonce[..]);
                 set.arg("NX").arg("PX").arg(ms(keep));
                 // Our own SET ended our tracking of the tag: only this GET may fill a cell.
                 pipeline.cmd("GET").arg(&name);
             }
-            let mut answers = self.ask(&pipeline).await?.into_iter();
+            let mut answers = ask(self, &pipeline).await?.into_iter();
             let (mut made, mut in_the_way) = (Vec::with_capacity(tags.len()), pipe());
             for (tag, _) in tags {
                 accepted(answers.next().unwrap_or(Value::Nil))?;
@@ -278,12 +256,12 @@ impl Link for RedisLink {
                 let nothing = get == Value::Nil;
                 let generation = generation(get)?;
                 if generation.is_none() && !nothing {
-                    in_the_way.cmd("UNLINK").arg(tag.redis_name(&self.app));
+                    in_the_way.cmd("UNLINK").arg(tag.redis_name(self.app()));
                 }
                 made.push(generation);
             }
             if !in_the_way.is_empty() {
-                self.ask(&in_the_way).await?;
+                ask(self, &in_the_way).await?;
             }
             Ok(made)
         })
@@ -297,11 +275,11 @@ impl Link for RedisLink {
         Box::pin(async move {
             let mut pipeline = pipe();
             for tag in tags {
-                let name = tag.redis_name(&self.app);
+                let name = tag.redis_name(self.app());
                 pipeline.cmd("PEXPIRE").arg(&name).arg(ms(keep)).arg("GT");
                 pipeline.cmd("GET").arg(&name);
             }
-            let answers = self.ask(&pipeline).await?;
+            let answers = ask(self, &pipeline).await?;
             answers.into_iter().skip(1).step_by(2).map(generation).collect()
         })
     }
@@ -316,7 +294,7 @@ impl Link for RedisLink {
         Box::pin(async move {
             let mut call = STORE.call(&[key.v(), &key.l()]);
             call.arg(&token[..]).arg(envelope).arg(ms(keep));
-            self.script(call).await
+            script(self, call).await
         })
     }
 
@@ -330,7 +308,7 @@ impl Link for RedisLink {
         Box::pin(async move {
             let mut call = FAIL.call(&[&key.l()]);
             call.arg(&token[..]).arg(code).arg(ms(backoff));
-            self.script(call).await
+            script(self, call).await
         })
     }
 
@@ -338,7 +316,7 @@ impl Link for RedisLink {
         Box::pin(async move {
             let mut call = RELEASE.call(&[&key.l()]);
             call.arg(&token[..]);
-            Ok(was_done(&one(self.line.ask(&alone(call), within).await?)?))
+            Ok(was_done(&one(self.ask(&alone(call), within).await?)?))
         })
     }
 
@@ -346,17 +324,29 @@ impl Link for RedisLink {
         Box::pin(async move {
             let mut call = EXTEND.call(&[&key.l()]);
             call.arg(&token[..]).arg(ms(lease));
-            self.script(call).await
+            script(self, call).await
         })
     }
 
     fn sync(&self) -> Reply<'_, ()> {
-        Box::pin(async move { self.line.prove(self.line.deadline()).await.map(drop) })
+        Box::pin(async move { self.prove(self.deadline()).await.map(drop) })
     }
 }
 
+async fn ask(line: &Line, pipeline: &Pipeline) -> Result<Vec<Value>, FarError> {
+    ask_within(line, pipeline, line.deadline()).await
+}
+
+async fn script(line: &Line, call: Cmd) -> Result<bool, FarError> {
+    Ok(was_done(&one(ask(line, &alone(call)).await?)?))
+}
+
 /// Who asks for nothing is answered with nothing: the client refuses to send an empty pipeline.
-async fn ask(line: &Line, pipeline: &Pipeline, deadline: Duration) -> Result<Vec<Value>, FarError> {
+async fn ask_within(
+    line: &Line,
+    pipeline: &Pipeline,
+    deadline: Duration,
+) -> Result<Vec<Value>, FarError> {
     if pipeline.is_empty() {
         return Ok(Vec::new());
     }
@@ -396,12 +386,7 @@ fn bytes(answer: Value) -> Result<Option<Vec<u8>>, FarError> {
     if is_wrong_type(&answer) {
         return Ok(None);
     }
-    Ok(match accepted(answer)? {
-        Value::BulkString(bytes) => Some(bytes),
-        Value::SimpleString(text) => Some(text.into_bytes()),
-        Value::Okay => Some(b"OK".to_vec()),
-        _ => None,
-    })
+    Ok(string(accepted(answer)?))
 }
 
 /// A generation; what is not one counts as none, so that what carries the tag is dead.

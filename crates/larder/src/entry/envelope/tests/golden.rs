@@ -121,7 +121,7 @@ impl Scene {
 
     /// The way a reader goes, from bytes to the value.
     fn read(&self, bytes: &[u8]) -> Result<(Header, Option<Task>), String> {
-        let (header, payload) = decode(bytes, &self.key, self.codec.id(), SCHEMA)
+        let (header, payload) = decode(bytes, &self.key, self.codec.id(), SCHEMA, &[])
             .map_err(|unreadable| unreadable.to_string())?;
         if header.negative {
             return Ok((header, None));
