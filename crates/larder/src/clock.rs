@@ -34,8 +34,15 @@ impl Moment {
     }
 
     /// How long ago `earlier` was; zero when it is still to come.
+    #[inline]
     pub(crate) fn since(self, earlier: Moment) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+        Duration::from_nanos(self.nanos_since(earlier))
+    }
+
+    /// The same, in nanoseconds.
+    #[inline]
+    pub(crate) fn nanos_since(self, earlier: Moment) -> u64 {
+        self.0.saturating_sub(earlier.0)
     }
 
     /// For keeping a moment in an atomic.
@@ -48,7 +55,8 @@ impl Moment {
     }
 }
 
-fn nanos(time: Duration) -> u64 {
+/// All there are of a time, as far as they can be counted.
+pub(crate) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
@@ -100,6 +108,7 @@ impl Clock {
         Clock { time: Time::Runtime(tokio::time::Instant::now()), chance: Arc::new(chance) }
     }
 
+    #[inline]
     pub(crate) fn now(&self) -> Moment {
         match &self.time {
             Time::Boot => boot(),
@@ -167,6 +176,7 @@ impl Pauses {
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
+#[inline]
 fn boot() -> Moment {
     moment(rustix::time::clock_gettime(rustix::time::ClockId::Boottime))
 }
@@ -177,6 +187,7 @@ fn boot() -> Moment {
     moment(rustix::time::clock_gettime(rustix::time::ClockId::Monotonic))
 }
 
+#[inline]
 fn moment(time: rustix::time::Timespec) -> Moment {
     let secs = u64::try_from(time.tv_sec).unwrap_or(0);
     let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::clock::Moment;
+use crate::clock::{Moment, nanos};
 use crate::error::{Error, ErrorKind};
 use crate::key::{Key, Tag};
 
@@ -178,9 +178,51 @@ pub enum Freshness {
 /// ```
 pub struct Entry<V> {
     value: Arc<V>,
-    origin: Origin,
-    freshness: Freshness,
-    age: Duration,
+    mark: Mark,
+}
+
+/// Where an entry was found, how fresh, and how old it was then, in one word: an entry of two words goes
+/// from hand to hand in registers, one of three through memory, which a hit feels.
+///
+/// From the lowest: two bits of origin, one of freshness; the rest is the age in nanoseconds, up to 73 years.
+#[derive(Clone, Copy)]
+struct Mark(u64);
+
+impl Mark {
+    const AGE_MAX: u64 = u64::MAX >> 3;
+
+    #[inline]
+    fn new(origin: Origin, freshness: Freshness, age: u64) -> Mark {
+        let origin = match origin {
+            Origin::Near => 0,
+            Origin::Far => 1,
+            Origin::Loaded => 2,
+        };
+        let freshness = match freshness {
+            Freshness::Fresh => 0,
+            Freshness::Stale => 1,
+        };
+        Mark(age.min(Mark::AGE_MAX) << 3 | freshness << 2 | origin)
+    }
+
+    #[inline]
+    fn origin(self) -> Origin {
+        match self.0 & 3 {
+            0 => Origin::Near,
+            1 => Origin::Far,
+            _ => Origin::Loaded,
+        }
+    }
+
+    #[inline]
+    fn freshness(self) -> Freshness {
+        if self.0 & 4 == 0 { Freshness::Fresh } else { Freshness::Stale }
+    }
+
+    #[inline]
+    fn age(self) -> Duration {
+        Duration::from_nanos(self.0 >> 3)
+    }
 }
 
 impl<V: Send + Sync + 'static> Entry<V> {
@@ -189,29 +231,29 @@ impl<V: Send + Sync + 'static> Entry<V> {
         let value = held.value.clone()?.downcast().ok()?;
         let fresh = origin == Origin::Loaded || held.is_fresh(now);
         let freshness = if fresh { Freshness::Fresh } else { Freshness::Stale };
-        Some(Entry { value, origin, freshness, age: held.age(now) })
+        Some(Entry { value, mark: Mark::new(origin, freshness, nanos(held.age(now))) })
     }
 }
 
 impl<V> Entry<V> {
     /// Where it was found.
     pub fn origin(&self) -> Origin {
-        self.origin
+        self.mark.origin()
     }
 
     /// Whether it was still fresh when it was handed out.
     pub fn freshness(&self) -> Freshness {
-        self.freshness
+        self.mark.freshness()
     }
 
     /// Past its `fresh_for`, and served all the same: see [`Lifetime::stale_for`](crate::Lifetime).
     pub fn is_stale(&self) -> bool {
-        self.freshness == Freshness::Stale
+        self.freshness() == Freshness::Stale
     }
 
     /// How long ago it was stored, at the moment it was handed out.
     pub fn age(&self) -> Duration {
-        self.age
+        self.mark.age()
     }
 
     /// The value, to be kept for longer than the entry.
@@ -236,8 +278,7 @@ impl<V> AsRef<V> for Entry<V> {
 
 impl<V> Clone for Entry<V> {
     fn clone(&self) -> Entry<V> {
-        let Entry { origin, freshness, age, .. } = *self;
-        Entry { value: self.value.clone(), origin, freshness, age }
+        Entry { value: self.value.clone(), mark: self.mark }
     }
 }
 
@@ -245,9 +286,9 @@ impl<V: fmt::Debug> fmt::Debug for Entry<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry")
             .field("value", &self.value)
-            .field("origin", &self.origin)
-            .field("freshness", &self.freshness)
-            .field("age", &self.age)
+            .field("origin", &self.origin())
+            .field("freshness", &self.freshness())
+            .field("age", &self.age())
             .finish()
     }
 }
@@ -267,5 +308,26 @@ impl<V: PartialEq> PartialEq<V> for Entry<V> {
 impl<V: Serialize> Serialize for Entry<V> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.value.serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_gives_back_what_was_put_into_it() {
+        for origin in [Origin::Near, Origin::Far, Origin::Loaded] {
+            for freshness in [Freshness::Fresh, Freshness::Stale] {
+                for age in [0, 1, 1_000_000_007, Mark::AGE_MAX] {
+                    let mark = Mark::new(origin, freshness, age);
+                    let back = (mark.origin(), mark.freshness(), mark.age());
+                    assert_eq!(back, (origin, freshness, Duration::from_nanos(age)));
+                }
+            }
+        }
+        let oldest = Mark::new(Origin::Far, Freshness::Stale, Mark::AGE_MAX + 1);
+        assert_eq!(oldest.age(), Duration::from_nanos(Mark::AGE_MAX), "bounded, not wrapped");
+        assert_eq!((oldest.origin(), oldest.freshness()), (Origin::Far, Freshness::Stale));
     }
 }
