@@ -44,11 +44,13 @@ impl Pulse {
         self.alive.store(false, Ordering::Release);
     }
 
+    #[inline]
     pub(crate) fn is_alive(&self) -> bool {
         self.alive.load(Ordering::Acquire)
     }
 
     /// May what this connection answered be served from near at `now`?
+    #[inline]
     pub(crate) fn covers(&self, now: Moment) -> bool {
         self.is_alive() && now < Moment::from_bits(self.until.load(Ordering::Acquire))
     }

@@ -12,11 +12,12 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::clock::Moment;
-use crate::entry::{Ended, Entry, Held, Origin, Shape, Value};
+use crate::entry::{Ended, Entry, Origin, Shape, Value};
 use crate::error::{Error, ErrorKind};
 use crate::invalidation::Target;
 use crate::key::{Key, KeyBuf, Namespace, Tag, ToKey, UserPart};
 use crate::larder::Larder;
+use crate::near::Kept;
 use crate::observe::Stats;
 use crate::policy::Policy;
 use crate::source::{Loaded, Loader};
@@ -117,7 +118,11 @@ where
     /// # Errors
     /// [`ErrorKind::Key`](crate::ErrorKind::Key). A far side that is down is no error: `None`.
     pub async fn get(&self, key: &K) -> Result<Option<Entry<V>>, Error> {
-        self.look(key, Entry::of).await.map(Option::flatten)
+        if let Ok(entry) = self.near(key, true) {
+            return Ok(entry);
+        }
+        let answer = self.far(key).await?;
+        Ok(answer.and_then(|answer| self.entry_of(&answer)))
     }
 
     /// Returns the entry for `key`, asking `loader` when no fresh one is held near or far.
@@ -142,14 +147,16 @@ where
     /// [`ErrorKind::Deadline`](crate::ErrorKind::Deadline) if it panicked or took longer than
     /// `max_load`. A far side that is down is no error here: the loader is asked.
     pub async fn get_or_load<L: Loader<V>>(&self, key: &K, loader: L) -> Result<Entry<V>, Error> {
-        let answer = self.through(key, false, move || {
+        let none = || Error::new(ErrorKind::Source, "the source has no such value");
+        let near = match self.near(key, false) {
+            Ok(entry) => return entry.ok_or_else(none),
+            Err(near) => near,
+        };
+        let answer = self.beyond(key, false, near, move || {
             let loading = Box::new(loader).load();
             Box::pin(async move { Ok(loading.await?.map(some)) })
         });
-        answer
-            .await?
-            .entry
-            .ok_or_else(|| Error::new(ErrorKind::Source, "the source has no such value"))
+        answer.await?.entry.ok_or_else(none)
     }
 
     /// As [`get_or_load`](Self::get_or_load), for a source that may have none: that is remembered
@@ -175,33 +182,31 @@ where
         key: &K,
         loader: L,
     ) -> Result<Found<V>, Error> {
-        let answer = self.through(key, true, move || {
+        let near = match self.near(key, true) {
+            Ok(entry) => return Ok(Found { entry, origin: Origin::Near }),
+            Err(near) => near,
+        };
+        let answer = self.beyond(key, true, near, move || {
             let loading = Box::new(loader).load();
             Box::pin(async move { Ok(loading.await?.map(|value| value.and_then(some))) })
         });
         answer.await
     }
 
-    async fn through<Begin>(
+    /// What far or the source has.
+    async fn beyond<Begin>(
         &self,
         key: &K,
         takes_none: bool,
+        near: NearHit,
         begin: Begin,
     ) -> Result<Found<V>, Error>
     where
         Begin: FnOnce() -> crate::source::Loading<Option<Value>> + Send + 'static,
     {
-        let mut name = KeyBuf::new();
-        self.write_name(key, &mut name)?;
-        let tiers = &self.shared.tiers;
-        let now = tiers.clock.now();
-        let near = tiers.near_hit(&name, &self.extra, takes_none, now);
-        if let NearHit::Fresh(kept) = near {
-            let entry = Entry::of(&kept.held, Origin::Near, now);
-            return Ok(Found { entry, origin: Origin::Near });
-        }
-        let (call, ask) = (self.call_of(key, &name, takes_none)?, Ask::alone(begin));
-        let answer = tiers.get_or_load(&call, near, now, ask).await?;
+        let call = self.call(key, takes_none)?;
+        let (tiers, ask) = (&self.shared.tiers, Ask::alone(begin));
+        let answer = tiers.get_or_load(&call, near, tiers.clock.now(), ask).await?;
         Ok(Found { entry: self.entry_of(&answer), origin: answer.1 })
     }
 
@@ -232,27 +237,52 @@ where
     /// # Errors
     /// [`ErrorKind::Key`](crate::ErrorKind::Key).
     pub async fn ttl(&self, key: &K) -> Result<Option<Duration>, Error> {
-        self.look(key, |held, _, now| held.fresh_until.since(now)).await
+        if let Ok(left) = self.glance(key, true, |kept, now| Some(kept.fresh_for(now))) {
+            return Ok(left);
+        }
+        let answer = self.far(key).await?;
+        Ok(answer.map(|(held, _)| held.fresh_until.since(self.shared.tiers.clock.now())))
     }
 
-    /// What is fresh near or far, seen by `see` where it lies: a hit near allocates nothing.
-    async fn look<T>(
+    /// What far has.
+    async fn far(&self, key: &K) -> Result<Option<Answer>, Error> {
+        Ok(self.shared.tiers.get(&self.call(key, true)?).await)
+    }
+
+    /// What `take` makes of what is near and fresh, `None` where "there is none" was remembered; or what
+    /// near has else. Nothing of it lies in the future that a caller holds, above all no name: what is
+    /// not near pays for its name twice. A key that has none is not near, and hears of it there.
+    ///
+    /// Always inlined, as all that it calls up to the engine: handed on through memory, the few words that
+    /// it gives cost more than the checks.
+    #[inline(always)]
+    fn glance<T>(
         &self,
         key: &K,
-        see: impl FnOnce(&Held, Origin, Moment) -> T,
-    ) -> Result<Option<T>, Error> {
+        takes_none: bool,
+        take: impl Fn(&Kept, Moment) -> Option<T>,
+    ) -> Result<Option<T>, NearHit> {
         let mut name = KeyBuf::new();
-        self.write_name(key, &mut name)?;
+        if self.write_name(key, &mut name).is_err() {
+            return Err(NearHit::Unsure);
+        }
         let tiers = &self.shared.tiers;
         let now = tiers.clock.now();
-        if let NearHit::Fresh(kept) = tiers.near_hit(&name, &self.extra, true, now) {
-            return Ok(Some(see(&kept.held, Origin::Near, now)));
+        match tiers.near_take(&name, &self.extra, takes_none, now, |kept| take(kept, now)) {
+            Ok(taken) => Ok(Some(taken)),
+            Err(NearHit::Fresh(_)) => Ok(None),
+            Err(near) => Err(near),
         }
-        let answer = tiers.get(&self.call_of(key, &name, true)?).await;
-        Ok(answer.map(|(held, origin)| see(&held, origin, tiers.clock.now())))
+    }
+
+    /// The entry that is near and fresh.
+    #[inline(always)]
+    fn near(&self, key: &K, takes_none: bool) -> Result<Option<Entry<V>>, NearHit> {
+        Ok(self.glance(key, takes_none, Kept::value)?.map(Entry::near))
     }
 
     /// Into what the caller holds: a buffer that is handed back is copied.
+    #[inline(always)]
     fn write_name(&self, key: &K, name: &mut KeyBuf) -> Result<(), Error> {
         let (namespace, bound) = (&self.shared.namespace, self.shared.policy.key_bytes_max);
         match &self.user {

@@ -233,6 +233,12 @@ impl<V: Send + Sync + 'static> Entry<V> {
         let freshness = if fresh { Freshness::Fresh } else { Freshness::Stale };
         Some(Entry { value, mark: Mark::new(origin, freshness, nanos(held.age(now))) })
     }
+
+    /// Of what near has fresh.
+    #[inline]
+    pub(crate) fn near((value, age): (Arc<V>, u64)) -> Entry<V> {
+        Entry { value, mark: Mark::new(Origin::Near, Freshness::Fresh, age) }
+    }
 }
 
 impl<V> Entry<V> {

@@ -154,7 +154,7 @@ impl Ends {
         let first = || Pauses::new(&self.clock, FIRST_PAUSE, LONGEST_PAUSE);
         let mut pauses = first();
         loop {
-            if self.near.bypass.len() == 0 {
+            if self.near.bypass.is_empty() {
                 self.waiting.notified().await;
                 pauses = first();
                 continue;

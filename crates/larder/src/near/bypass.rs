@@ -87,8 +87,14 @@ impl Bypass {
         self.waiting.load(Ordering::Acquire)
     }
 
+    /// To be asked first: then a hit need not look for its tags.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     pub(crate) fn covers(&self, name: &[u8], tags: &[Tagged]) -> bool {
-        if self.len() == 0 {
+        if self.is_empty() {
             return false;
         }
         let names = self.names.lock();

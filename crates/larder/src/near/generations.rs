@@ -107,6 +107,7 @@ impl Watched {
     }
 
     /// Is what was learned of the tag still sure?
+    #[inline]
     pub(crate) fn is_current(&self) -> bool {
         self.version != UNTRACKED && self.cell.version.load(Ordering::Acquire) == self.version
     }

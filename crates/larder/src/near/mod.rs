@@ -13,6 +13,7 @@
 //! Near never awaits, and never asks the network: it says that a tag must be read anew
 //! ([`Looked::Recheck`]) and leaves that to the read path.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
@@ -20,30 +21,22 @@ use quick_cache::sync::Cache as Engine;
 use quick_cache::{OptionsBuilder, Weighter, sync::DefaultLifecycle};
 
 use crate::clock::{Clock, Moment};
-use crate::entry::Held;
 use crate::key::{Key, Tag};
-use crate::pulse::Pulse;
 
 mod absent;
 mod bypass;
 mod coherence;
 mod generations;
+mod kept;
 
 pub(crate) use bypass::Bypass;
 pub(crate) use coherence::Epoch;
 pub(crate) use generations::{Generations, Watched, Watches};
+pub(crate) use kept::Kept;
 
 use absent::{Absent, Reading};
 use coherence::Stripes;
-
-/// An entry in this process, with what it rests on.
-pub(crate) struct Kept {
-    pub(crate) held: Arc<Held>,
-    /// Of the connection that answered it.
-    pub(crate) pulse: Arc<Pulse>,
-    /// Its tags' generations, each as it was when compared; in the order of `held.tags`.
-    pub(crate) watched: Box<[Watched]>,
-}
+use kept::{Look, Slot};
 
 /// What near has to say.
 pub(crate) enum Looked {
@@ -59,23 +52,45 @@ pub(crate) enum Looked {
     Nothing,
 }
 
+/// As [`Looked`], while it is looked at.
+enum Fate {
+    Fresh,
+    Stale,
+    Recheck,
+    Expired,
+    Nothing,
+}
+
+impl Fate {
+    #[cold]
+    fn of(self, kept: &Arc<Kept>) -> Looked {
+        match self {
+            Fate::Fresh => Looked::Fresh(kept.clone()),
+            Fate::Stale => Looked::Stale(kept.clone()),
+            Fate::Recheck => Looked::Recheck(kept.clone()),
+            Fate::Expired => Looked::Expired,
+            Fate::Nothing => Looked::Nothing,
+        }
+    }
+}
+
 #[derive(Clone)]
 struct ByWeight;
 
 /// As many tags as there may be entries, and this many at the least, are watched for changes.
 const CELLS_LEAST: usize = 1 << 16;
 /// Bytes of bookkeeping that come with each entry.
-const OVERHEAD: u64 = 200;
+const OVERHEAD: u64 = 240;
 
-impl Weighter<Key, Arc<Kept>> for ByWeight {
-    fn weight(&self, key: &Key, kept: &Arc<Kept>) -> u64 {
+impl Weighter<Slot, ()> for ByWeight {
+    fn weight(&self, Slot { key, kept }: &Slot, (): &()) -> u64 {
         OVERHEAD + key.v().len() as u64 + kept.held.weight + 96 * kept.watched.len() as u64
     }
 }
 
 /// The in-process store, bounded by weight.
 pub(crate) struct Near {
-    entries: Engine<Key, Arc<Kept>, ByWeight, FixedState>,
+    entries: Engine<Slot, (), ByWeight, FixedState>,
     stripes: Stripes,
     pub(crate) generations: Generations,
     pub(crate) bypass: Bypass,
@@ -116,21 +131,58 @@ impl Near {
 
     /// Looks without waiting. `tags` are those that this call asks for beyond the cache's own.
     pub(crate) fn get(&self, name: &[u8], tags: &[Tag], now: Moment) -> Looked {
-        let Some(kept) = self.entries.get(name) else { return Looked::Nothing };
-        if !kept.pulse.covers(now) || self.bypass.covers(name, &kept.held.tags) {
-            return Looked::Nothing;
+        let seen = Cell::new(Looked::Nothing);
+        self.see(name, &|kept| seen.set(self.judge(name, kept, tags, now).of(kept)));
+        seen.into_inner()
+    }
+
+    /// As [`get`](Self::get), and the shortest way to what is fresh: `take` is shown it where it lies, and
+    /// nothing else of it is copied, unless it takes nothing.
+    #[inline(always)]
+    pub(crate) fn take<T>(
+        &self,
+        name: &[u8],
+        tags: &[Tag],
+        now: Moment,
+        take: impl Fn(&Kept) -> Option<T>,
+    ) -> Result<T, Looked> {
+        let (taken, seen) = (Cell::new(None), Cell::new(Looked::Nothing));
+        self.see(name, &|kept| {
+            let fate = self.judge(name, kept, tags, now);
+            if let Fate::Fresh = fate
+                && let Some(part) = take(kept)
+            {
+                taken.set(Some(part));
+            } else {
+                seen.set(fate.of(kept));
+            }
+        });
+        taken.into_inner().ok_or_else(|| seen.into_inner())
+    }
+
+    fn see(&self, name: &[u8], see: &dyn Fn(&Arc<Kept>)) {
+        self.entries.get(&Look { name, see });
+    }
+
+    #[inline]
+    fn judge(&self, name: &[u8], kept: &Kept, tags: &[Tag], now: Moment) -> Fate {
+        if !kept.pulse.covers(now) {
+            return Fate::Nothing;
         }
-        let fresh = kept.held.is_fresh(now);
+        if !self.bypass.is_empty() && self.bypass.covers(name, &kept.held.tags) {
+            return Fate::Nothing;
+        }
+        let fresh = now < kept.fresh_until;
         if !fresh && !kept.held.is_kept(now) {
-            return Looked::Expired;
+            return Fate::Expired;
         }
         if !tags.iter().all(|tag| kept.held.carries(tag)) {
-            return Looked::Nothing;
+            return Fate::Nothing;
         }
         if !kept.watched.iter().all(Watched::is_current) {
-            return Looked::Recheck(kept);
+            return Fate::Recheck;
         }
-        if fresh { Looked::Fresh(kept) } else { Looked::Stale(kept) }
+        if fresh { Fate::Fresh } else { Fate::Stale }
     }
 
     /// The state of the key's stripe: to be read before the value is asked for.
@@ -141,23 +193,27 @@ impl Near {
     /// Keeps what far answered, unless a change came since `epoch`.
     pub(crate) fn keep(&self, key: &Key, kept: Arc<Kept>, epoch: Epoch) -> bool {
         self.stripes.of(key.v()).if_unchanged(epoch, || {
-            self.entries.insert(key.clone(), kept);
+            self.insert(key, kept);
         })
     }
 
     /// Keeps what this process stored itself, unless a change came since `epoch`, which was read
     /// before the store was sent. A store is a change to everyone who asked before it.
-    pub(crate) fn keep_own(&self, key: &Key, kept: Kept, epoch: Epoch) -> bool {
+    pub(crate) fn keep_own(&self, key: &Key, kept: Arc<Kept>, epoch: Epoch) -> bool {
         self.stripes.of(key.v()).if_unchanged_then_bump(epoch, || {
-            self.entries.insert(key.clone(), Arc::new(kept));
+            self.insert(key, kept);
         })
+    }
+
+    fn insert(&self, key: &Key, kept: Arc<Kept>) {
+        self.entries.insert(Slot { key: key.clone(), kept }, ());
     }
 
     /// The entry has changed: it goes, and nothing that was asked for before comes in.
     pub(crate) fn drop_key(&self, name: &[u8]) -> Option<Arc<Kept>> {
         let mut gone = None;
         self.stripes.of(name).bump(|| gone = self.entries.remove(name));
-        gone.map(|(_, kept)| kept)
+        gone.map(|(slot, ())| slot.kept)
     }
 
     /// News were lost: everything goes.
@@ -173,6 +229,7 @@ impl Near {
 
     /// Gives back the memory of what is past its time.
     pub(crate) fn sweep(&self, now: Moment) {
-        self.entries.retain(|_, kept| kept.pulse.is_alive() && kept.held.is_kept(now));
+        self.entries
+            .retain(|Slot { kept, .. }, ()| kept.pulse.is_alive() && kept.held.is_kept(now));
     }
 }

@@ -195,9 +195,22 @@ impl Observe {
 
     pub(crate) fn tell(&self, event: Event<'_>) {
         self.own.count(&event);
+        self.hand_on(&event);
+    }
+
+    /// Tells of [`Event::HitNear`], on the shortest way there is.
+    #[inline]
+    pub(crate) fn hit_near(&self) {
+        self.own.hit_near();
+        if self.observer.is_some() {
+            self.hand_on(&Event::HitNear { cache: &self.cache });
+        }
+    }
+
+    fn hand_on(&self, event: &Event<'_>) {
         if let Some(observer) = &self.observer {
             // A panic of theirs would end a task of ours, and with it the heartbeat or the retries.
-            let telling = AssertUnwindSafe(|| observer.event(&event));
+            let telling = AssertUnwindSafe(|| observer.event(event));
             if catch_unwind(telling).is_err() {
                 tracing::error!(?event, "the observer panicked");
             }

@@ -82,6 +82,11 @@ counters! {
 }
 
 impl Counters {
+    #[inline]
+    pub(crate) fn hit_near(&self) {
+        self.hits_near.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn count(&self, event: &Event<'_>) {
         use super::WokenBy;
         let add = |counter: &AtomicU64| {
@@ -89,7 +94,7 @@ impl Counters {
         };
         let set = |counter: &AtomicU64, to: usize| counter.store(to as u64, Ordering::Relaxed);
         match event {
-            Event::HitNear { .. } => add(&self.hits_near),
+            Event::HitNear { .. } => self.hit_near(),
             Event::HitFar { .. } => add(&self.hits_far),
             Event::HitStale { .. } => add(&self.hits_stale),
             Event::StoodIn { .. } => add(&self.stood_in),

@@ -286,7 +286,7 @@ impl Tiers {
         if self.near.bypass.covers(call.key.v(), &held.tags) {
             return Ok(Seen::Rejected(Some(id)));
         }
-        let kept = Arc::new(self.kept(&held, link, asked.at, tags, watched));
+        let kept = self.kept(&held, link, asked.at, tags, watched);
         self.near.keep(&call.key, kept.clone(), asked.epoch);
         Ok(if fresh { Seen::Alive(kept) } else { Seen::Stale(kept) })
     }
@@ -317,9 +317,7 @@ impl Tiers {
             return Ok(Rechecked::Ended(held.id));
         }
         // Its tags are read anew, and it is not: it ends when it would have ended.
-        let watched = asked.watched.into_iter().collect();
-        let again = Kept { held: held.clone(), pulse: kept.pulse.clone(), watched };
-        let again = Arc::new(again);
+        let again = Arc::new(Kept::new(held, kept.pulse.clone(), asked.watched));
         if !self.near.keep(&call.key, again.clone(), asked.epoch) {
             return Ok(Rechecked::Gone); // changed meanwhile: far knows better
         }
@@ -334,12 +332,11 @@ impl Tiers {
         asked: Moment,
         tags: &[Tag],
         watched: &[Watched],
-    ) -> Kept {
+    ) -> Arc<Kept> {
         let cell = |tagged: &Tagged| {
             let at = tags.iter().position(|tag| *tag == tagged.tag)?;
             watched.get(at).cloned()
         };
-        let watched = held.tags.iter().filter_map(cell).collect();
-        Kept { held: held.clone(), pulse: link.believed(asked), watched }
+        Arc::new(Kept::new(held, link.believed(asked), held.tags.iter().filter_map(cell)))
     }
 }

@@ -129,17 +129,30 @@ pub(super) struct Looking<'a> {
 }
 
 impl Tiers {
-    /// Near alone: no waiting, no network, and for what is fresh no allocation.
-    pub(crate) fn near_hit(
+    /// Near alone: no waiting, no network, and for what is fresh no allocation, nor any copy but what
+    /// `take` makes. Where it takes nothing, [`NearHit::Fresh`] says so.
+    #[inline(always)]
+    pub(crate) fn near_take<T>(
         &self,
         name: &[u8],
         wanted: &[Tag],
         takes_none: bool,
         now: Moment,
-    ) -> NearHit {
-        match self.near.get(name, wanted, now) {
+        take: impl Fn(&Kept) -> Option<T>,
+    ) -> Result<T, NearHit> {
+        match self.near.take(name, wanted, now, take) {
+            Ok(taken) => {
+                self.observe.hit_near();
+                Ok(taken)
+            }
+            Err(looked) => Err(self.near_hit(looked, takes_none)),
+        }
+    }
+
+    fn near_hit(&self, looked: Looked, takes_none: bool) -> NearHit {
+        match looked {
             Looked::Fresh(kept) if takes_none || kept.held.value.is_some() => {
-                self.observe.tell(Event::HitNear { cache: self.observe.cache() });
+                self.observe.hit_near();
                 NearHit::Fresh(kept)
             }
             Looked::Stale(kept) if takes_none || kept.held.value.is_some() => NearHit::Stale(kept),
@@ -150,8 +163,8 @@ impl Tiers {
 
     /// The same, for one call whatever its types.
     pub(super) fn hit_near(&self, call: &Call) -> Hit {
-        let hit = self.near_hit(call.key.v(), &call.tags, call.takes_none, self.clock.now());
-        match hit {
+        let looked = self.near.get(call.key.v(), &call.tags, self.clock.now());
+        match self.near_hit(looked, call.takes_none) {
             NearHit::Fresh(kept) => Hit::Fresh((kept.held.clone(), Origin::Near)),
             NearHit::Stale(kept) if call.serves_at_once(&kept.held) => {
                 Hit::Stale((kept.held.clone(), Origin::Near))
