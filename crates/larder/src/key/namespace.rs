@@ -94,10 +94,14 @@ impl Namespace {
         let mut encoded = KeyBuf::new();
         let mut out = KeyWriter::new(&mut encoded, bound);
         user.to_key(&mut out);
-        self.check_length(out.length(), bound)?;
+        if out.length() > bound {
+            return Err(self.too_long(out.length(), bound));
+        }
         Ok(UserPart(SmallVec::from_slice(&encoded)))
     }
 
+    // Always inlined, as are the commonest keys: a call for each piece of a name would be most of its cost.
+    #[inline(always)]
     fn write(
         &self,
         bound: usize,
@@ -108,23 +112,22 @@ impl Namespace {
         out.extend_from_slice(&self.opening);
         let mut writer = KeyWriter::new(out, bound);
         key(&mut writer);
-        if let Err(error) = self.check_length(writer.length(), bound) {
+        let length = writer.length();
+        if length > bound {
             // What was stored is a part of the key, and so the name of another one.
             out.clear();
-            return Err(error);
+            return Err(self.too_long(length, bound));
         }
         out.push(b'}');
         Ok(())
     }
 
-    fn check_length(&self, length: usize, bound: usize) -> Result<(), Error> {
-        if length <= bound {
-            return Ok(());
-        }
+    #[cold]
+    fn too_long(&self, length: usize, bound: usize) -> Error {
         let cache = &self.cache;
         let text =
             format!("key of {length} bytes is longer than the bound of {bound} (cache {cache})");
-        Err(Error::new(ErrorKind::Key, text))
+        Error::new(ErrorKind::Key, text)
     }
 }
 

@@ -72,6 +72,7 @@ impl<'a> KeyWriter<'a> {
         self.length
     }
 
+    #[inline]
     pub(super) fn raw(&mut self, bytes: &[u8]) {
         self.length = self.length.saturating_add(bytes.len());
         if self.length <= self.bound {
@@ -80,6 +81,7 @@ impl<'a> KeyWriter<'a> {
     }
 
     /// A number in decimal, and what ends it.
+    #[inline(always)]
     pub(super) fn number(&mut self, magnitude: u128, end: u8) {
         // Lengths, nearly always: two digits are written as they are.
         if let Ok(small @ 0..100) = u8::try_from(magnitude) {
@@ -89,6 +91,10 @@ impl<'a> KeyWriter<'a> {
                 _ => self.raw(&[b'0' + tens, b'0' + ones, end]),
             };
         }
+        self.long_number(magnitude, end);
+    }
+
+    fn long_number(&mut self, magnitude: u128, end: u8) {
         let mut text = SmallVec::<[u8; 40]>::new();
         text.push(end);
         let mut rest = magnitude;
@@ -121,6 +127,7 @@ impl fmt::Debug for KeyWriter<'_> {
 
 /// `<length>.<bytes>`
 impl ToKey for [u8] {
+    #[inline(always)]
     fn to_key(&self, out: &mut KeyWriter<'_>) {
         out.number(self.len() as u128, b'.');
         out.raw(self);
@@ -140,12 +147,14 @@ impl ToKey for Vec<u8> {
 }
 
 impl ToKey for str {
+    #[inline(always)]
     fn to_key(&self, out: &mut KeyWriter<'_>) {
         self.as_bytes().to_key(out);
     }
 }
 
 impl ToKey for String {
+    #[inline(always)]
     fn to_key(&self, out: &mut KeyWriter<'_>) {
         self.as_bytes().to_key(out);
     }
@@ -153,6 +162,7 @@ impl ToKey for String {
 
 /// 36 characters, always.
 impl ToKey for Uuid {
+    #[inline]
     fn to_key(&self, out: &mut KeyWriter<'_>) {
         out.raw(self.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
     }
@@ -178,12 +188,14 @@ impl<T: ToKey> ToKey for Option<T> {
 macro_rules! integers {
     ($($unsigned:ty, $signed:ty;)*) => {$(
         impl ToKey for $unsigned {
+            #[inline]
             fn to_key(&self, out: &mut KeyWriter<'_>) {
                 out.number(*self as u128, b';');
             }
         }
 
         impl ToKey for $signed {
+            #[inline]
             fn to_key(&self, out: &mut KeyWriter<'_>) {
                 if *self < 0 {
                     out.raw(b"-");
