@@ -20,11 +20,11 @@ use larder::{Cache, Clock, ErrorKind, Larder, Leased, Lifetime, Loaded, Tag, Use
 /// Numbers of as many digits each.
 const FIRST: u64 = 1_000_000;
 /// As many tags, and as many callers who wait.
-const KEYS: u64 = 340_000;
-const WARM: u64 = 140_000;
+const KEYS: u64 = 1_000_000;
+const WARM: u64 = 150_000;
 const ABREAST: u64 = 4;
 const BLOCK: u64 = 100;
-/// Five bytes for each key of the rest would be more.
+/// A byte and a quarter for each key of the rest would be more.
 const GROWTH_MAX: i64 = 1 << 20;
 
 struct Scene {
@@ -127,6 +127,8 @@ impl Scene {
         for key in keys.iter().step_by(BLOCK as usize / 4) {
             self.meets(*key).await;
         }
+        // The other process meets them all too, or what it watches would fill up later than what we do.
+        self.there.get_many(&keys).await.unwrap();
         let entries = keys.iter().map(|key| self.numbers.entry(key));
         let ends = entries.chain(keys.iter().map(|key| tag_of(*key).into()));
         self.here.invalidate(ends).await.unwrap();
