@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{Method, StatusCode, Uri};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
 
+use crate::body_wait;
 use crate::demo;
 use crate::fields::BODY_BYTES_MAX;
 use crate::problem::Problem;
@@ -34,6 +35,7 @@ pub(crate) fn router(app: App) -> Router {
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn_with_state(app.body_wait, body_wait::limited))
         .layer(from_fn(logged))
         .with_state(app)
 }

@@ -10,6 +10,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use serde_json::{Map, Value};
 
+use crate::body_wait;
 use crate::problem::{FieldError, Problem};
 
 /// The most a body may take, in bytes: the longest task, every character of it escaped.
@@ -121,6 +122,7 @@ impl<S: Send + Sync> FromRequest<S> for Body {
                 let detail = format!("may take at most {BODY_BYTES_MAX} bytes");
                 Problem::field(StatusCode::PAYLOAD_TOO_LARGE, "body", detail)
             }
+            _ if body_wait::is_over(&why) => Problem::too_slow("the body did not come in time"),
             _ => Problem::field(StatusCode::BAD_REQUEST, "body", "was cut off"),
         })?;
         Fields::of_json(&body).map(Body)

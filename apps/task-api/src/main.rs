@@ -19,6 +19,8 @@ use crate::state::{App, Far};
 use crate::tasks::{CachedTasks, Delayed, Repository, Sqlite};
 
 mod app;
+mod body_wait;
+mod connections;
 mod demo;
 mod fields;
 mod problem;
@@ -84,7 +86,8 @@ async fn run(settings: Settings) -> Result<(), String> {
         // Nobody reads standard output: no reason not to serve.
         tracing::warn!(%why, "cannot tell on standard output where we listen");
     }
-    serve::serve(listener, app, stop).await.map_err(|why| format!("cannot serve: {why}"))
+    serve::serve(listener, app, settings.head_wait, stop).await;
+    Ok(())
 }
 
 /// Connects to the database and to what the cache shares.
@@ -99,7 +102,7 @@ async fn open(settings: &Settings) -> Result<App, String> {
     let larder = larder.open().await.map_err(|why| format!("REDIS_URL (--redis-url): {why}"))?;
     let tasks = CachedTasks::new(source, larder).map_err(|why| why.to_string())?;
     let sessions = Arc::new(Sessions::new(&settings.secret));
-    Ok(App { sessions, tasks, far, demo: settings.demo })
+    Ok(App { sessions, tasks, far, body_wait: settings.body_wait, demo: settings.demo })
 }
 
 async fn connect(source: &Source) -> Result<Arc<dyn Repository>, String> {

@@ -71,6 +71,13 @@ impl Problem {
             .with(header::RETRY_AFTER, HeaderValue::from_static("1"))
     }
 
+    /// The client took too long to send its request. What it may still send is not waited for, so the
+    /// connection ends with this answer.
+    pub(crate) fn too_slow(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
+            .with(header::CONNECTION, HeaderValue::from_static("close"))
+    }
+
     /// Something of ours failed. The client learns only that; `why` is logged.
     pub(crate) fn internal(why: &dyn std::fmt::Display) -> Problem {
         tracing::error!(%why, "a request failed");

@@ -9,9 +9,9 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 
 use crate::app::router;
+use crate::connections::Connections;
 use crate::state::App;
 
 /// How long requests may take to end once the process was told to.
@@ -20,36 +20,24 @@ const REQUESTS_WAIT: Duration = Duration::from_secs(10);
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
 /// Serves until `stop` ends, then closes everything.
-///
-/// # Errors
-/// When the listener fails.
 pub(crate) async fn serve(
-    listener: TcpListener,
+    mut listener: TcpListener,
     app: App,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    let (stopping, is_stopping) = oneshot::channel();
-    let stop = async move {
-        stop.await;
-        tracing::info!("stopping");
-        let _ = stopping.send(());
-    };
-    let patience = async move {
-        // Never sent when the server ended by itself: then this is not waited for either.
-        let _ = is_stopping.await;
-        tokio::time::sleep(REQUESTS_WAIT).await;
-    };
+    head_wait: Duration,
+    stop: impl Future<Output = ()>,
+) {
     let tasks = app.tasks.clone();
-    let serving = axum::serve(listener, router(app)).with_graceful_shutdown(stop);
-    let served = tokio::select! {
-        served = serving => served,
-        () = patience => {
-            tracing::warn!("some requests did not end in time");
-            Ok(())
-        }
-    };
+    let mut connections = Connections::new(router(app), head_wait);
+    tokio::select! {
+        never = connections.accept(&mut listener) => match never {},
+        () = stop => tracing::info!("stopping"),
+    }
+    drop(listener);
+    if tokio::time::timeout(REQUESTS_WAIT, connections.drain()).await.is_err() {
+        tracing::warn!("some requests did not end in time");
+    }
+    drop(connections);
     tasks.close(CLOSE_WAIT).await;
-    served
 }
 
 /// Listens for the signals from now on; what is returned ends with the first of them.

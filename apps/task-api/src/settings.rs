@@ -22,6 +22,8 @@ const SECRET_BYTES_MIN: usize = 32;
 /// What makes the demo's database slow enough to see the cache.
 const DEMO_DELAY: Duration = Duration::from_millis(50);
 const DELAY_MAX: Duration = Duration::from_secs(60);
+/// The shortest time a client may be given: less would turn away the honest ones.
+const CLIENT_WAIT_MIN: Duration = Duration::from_millis(100);
 
 /// A task API whose reads are cached by larder.
 #[derive(Parser)]
@@ -55,6 +57,15 @@ struct Arguments {
     #[arg(long, env = "TASK_API_DATABASE_DELAY", value_name = "TIME", value_parser = time)]
     database_delay: Option<Duration>,
 
+    /// How long a client may take to send the head of a request, like 500ms or 10s; and how long a
+    /// connection may be open without one
+    #[arg(long, env = "TASK_API_HEAD_WAIT", value_name = "TIME", value_parser = wait, default_value = "10s")]
+    head_wait: Duration,
+
+    /// How long a client may take to send the whole body of a request
+    #[arg(long, env = "TASK_API_BODY_WAIT", value_name = "TIME", value_parser = wait, default_value = "30s")]
+    body_wait: Duration,
+
     /// Try it out: two users with tasks, tokens to be had, a slow database (in memory, unless
     /// --database or --mongodb-url names one)
     #[arg(long)]
@@ -76,6 +87,9 @@ pub(crate) struct Settings {
     pub(crate) redis_url: Option<String>,
     pub(crate) secret: Secret,
     pub(crate) database_delay: Duration,
+    /// How long clients may take for a head, and for a body.
+    pub(crate) head_wait: Duration,
+    pub(crate) body_wait: Duration,
     pub(crate) demo: bool,
     /// What all keys in Redis begin with.
     pub(crate) app_name: String,
@@ -91,8 +105,8 @@ impl Settings {
     }
 
     fn of(arguments: Arguments, secret: Option<OsString>) -> Result<Settings, clap::Error> {
-        let Arguments { listen, database, mongodb_url, redis_url, database_delay, demo } =
-            arguments;
+        let Arguments { listen, database, mongodb_url, redis_url, database_delay, .. } = arguments;
+        let Arguments { head_wait, body_wait, demo, .. } = arguments;
         // A misspelt variable must not turn a fleet into processes that know nothing of each other.
         if redis_url.as_ref().is_some_and(|url| url.is_empty()) {
             let text = "REDIS_URL (--redis-url) is empty: give an address, or unset it";
@@ -125,7 +139,17 @@ impl Settings {
         };
         let database_delay =
             database_delay.unwrap_or(if demo { DEMO_DELAY } else { Duration::ZERO });
-        Ok(Settings { listen, source, redis_url, secret, database_delay, demo, app_name })
+        Ok(Settings {
+            listen,
+            source,
+            redis_url,
+            secret,
+            database_delay,
+            head_wait,
+            body_wait,
+            demo,
+            app_name,
+        })
     }
 }
 
@@ -201,6 +225,12 @@ fn time(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("a time is written 50ms or 2s, and is at most {DELAY_MAX:?}"))
 }
 
+/// A time that is long enough for somebody to do something in it.
+fn wait(text: &str) -> Result<Duration, String> {
+    let long_enough = Some(time(text)?).filter(|wait| *wait >= CLIENT_WAIT_MIN);
+    long_enough.ok_or_else(|| format!("clients need {CLIENT_WAIT_MIN:?} at least"))
+}
+
 /// SQLite's own names for a database in memory, and its URIs.
 fn is_no_file(path: &std::path::Path) -> bool {
     let name = path.as_os_str().as_encoded_bytes();
@@ -240,6 +270,12 @@ mod tests {
         assert!(refused("--demo --redis-url=", None).contains("REDIS_URL"));
         for delay in ["50", "-1ms", "soon", "61s", "99999999999999999999s", "s"] {
             assert!(refused(&format!("--demo --database-delay={delay}"), None).contains("50ms"));
+        }
+        for setting in ["--head-wait", "--body-wait"] {
+            for (wait, why) in [("0", "100ms"), ("99ms", "100ms"), ("61s", "60s"), ("x", "2s")] {
+                let said = refused(&format!("--demo {setting}={wait}"), None);
+                assert!(said.contains(setting) && said.contains(why), "{said}");
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the handlers share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -14,6 +15,8 @@ pub(crate) struct App {
     pub(crate) tasks: CachedTasks,
     /// Where the cache's shared side is.
     pub(crate) far: Far,
+    /// How long a client may take to send a whole body.
+    pub(crate) body_wait: Duration,
     /// Whether tokens are handed out to the demo's users.
     pub(crate) demo: bool,
 }

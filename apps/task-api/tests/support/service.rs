@@ -108,7 +108,14 @@ pub(crate) fn refused(words: &[&str], secret: Option<&str>) -> Output {
 /// On a free port, unless `words` say otherwise; with nothing from the environment of whoever tests.
 fn command(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_task-api"));
-    for name in ["MONGODB_URL", "REDIS_URL", "TASK_API_DATABASE", "TASK_API_DATABASE_DELAY"] {
+    for name in [
+        "MONGODB_URL",
+        "REDIS_URL",
+        "TASK_API_DATABASE",
+        "TASK_API_DATABASE_DELAY",
+        "TASK_API_HEAD_WAIT",
+        "TASK_API_BODY_WAIT",
+    ] {
         command.env_remove(name);
     }
     command.env("RUST_LOG", "error");
