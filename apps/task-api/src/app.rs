@@ -57,7 +57,7 @@ struct Ready {
 struct CacheState {
     far: Far,
     connected: bool,
-    /// Commits that were answered before their invalidation was confirmed.
+    /// Invalidations that wait for confirmation now, of commits that were answered.
     unconfirmed: u64,
 }
 
@@ -73,7 +73,8 @@ async fn ready(State(app): State<App>) -> Result<Json<Ready>, Problem> {
     }
     let connected = app.tasks.is_far_up();
     let status = if connected { "ready" } else { "degraded" };
-    let cache = CacheState { far: app.far, connected, unconfirmed: app.tasks.unconfirmed() };
+    let cache =
+        CacheState { far: app.far, connected, unconfirmed: app.tasks.unconfirmed_waiting() };
     Ok(Json(Ready { status, database: "connected", cache }))
 }
 

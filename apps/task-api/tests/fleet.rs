@@ -187,7 +187,8 @@ fn a_commit_holds_while_redis_hangs_and_is_seen_when_it_is_back(on: Database) {
     fleet.redis.freeze();
     let changed = a.patch(&path, &json!({ "title": "oats" }));
     assert_eq!((changed.status, &changed.body["title"]), (200, &json!("oats")));
-    assert!(a.get("/readyz").body["cache"]["unconfirmed"].as_u64() >= Some(1));
+    let unconfirmed = || a.get("/readyz").body["cache"]["unconfirmed"].as_u64();
+    assert_eq!(unconfirmed(), Some(2), "the task, and its user's pages");
     assert_eq!(a.get(&path).body["title"], "oats");
     fleet.redis.thaw();
     until("both serve the new title from the cache", || {
@@ -196,6 +197,7 @@ fn a_commit_holds_while_redis_hangs_and_is_seen_when_it_is_back(on: Database) {
             answer.body["title"] == "oats" && answer.x_cache() == "HIT"
         })
     });
+    until("A waits for no confirmation any more", || unconfirmed() == Some(0));
 }
 
 /// Nothing is left in Redis for ever, and nothing under a name that larder does not document.

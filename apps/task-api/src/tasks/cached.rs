@@ -14,7 +14,6 @@
 //! Who may do what is not cached. A task is only ever looked for in the part of the user that asks.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -59,8 +58,6 @@ pub(crate) struct CachedTasks {
     pages: UserCache<PageKey, Page>,
     /// One permit for each write under way.
     writes: Arc<Semaphore>,
-    /// Commits whose invalidation was not confirmed when the client was answered.
-    unconfirmed: Arc<AtomicU64>,
 }
 
 impl CachedTasks {
@@ -73,7 +70,6 @@ impl CachedTasks {
             pages: larder.cache("pages").lifetime(Lifetime::fresh_for(30 * SECOND)).per_user()?,
             larder,
             writes: Arc::new(Semaphore::new(WRITES_MAX as usize)),
-            unconfirmed: Arc::default(),
         })
     }
 
@@ -168,7 +164,6 @@ impl CachedTasks {
     /// unconfirmed invalidation again until Redis confirms it.
     async fn end(&self, targets: [Target; 2]) {
         let Err(why) = self.larder.invalidate(targets).await else { return };
-        self.unconfirmed.fetch_add(1, Ordering::Relaxed);
         if why.kind() == ErrorKind::Unconfirmed {
             tracing::warn!(%why, "a commit holds, its invalidation is sent again until it does");
         } else {
@@ -200,9 +195,9 @@ impl CachedTasks {
         self.larder.is_far_up()
     }
 
-    /// How many commits were answered before their invalidation was confirmed.
-    pub(crate) fn unconfirmed(&self) -> u64 {
-        self.unconfirmed.load(Ordering::Relaxed)
+    /// How many invalidations wait for Redis to confirm them now: names, of which a commit ends two.
+    pub(crate) fn unconfirmed_waiting(&self) -> u64 {
+        self.larder.stats().unconfirmed_waiting
     }
 
     /// Waits for writes and invalidations that are under way, each for at most `deadline`, then closes

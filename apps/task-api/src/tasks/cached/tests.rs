@@ -92,7 +92,7 @@ async fn closing_waits_for_writes_nobody_waits_for() {
     assert!(writes.is_closed());
     let refused = scene.tasks.create(&scene.ada, new("oats")).await;
     assert_eq!(refused, Err(RepositoryError::Busy));
-    assert_eq!(scene.tasks.unconfirmed(), 0);
+    assert_eq!(scene.tasks.unconfirmed_waiting(), 0);
 }
 
 /// Redis is away, the database is not: the client is told what holds, and reads ask the database.
@@ -104,7 +104,7 @@ async fn a_commit_holds_whatever_becomes_of_its_invalidation() {
     let tasks = CachedTasks::new(source, larder.open().await.unwrap()).unwrap();
     let scene = Scene { source: tasks.source.clone(), tasks, ada };
     let id = scene.tasks.create(&scene.ada, new("milk")).await.unwrap().id;
-    assert_eq!(scene.tasks.unconfirmed(), 1);
+    assert_eq!(scene.tasks.unconfirmed_waiting(), 2, "the task, and the pages");
     assert_eq!(scene.title(id).await, ("milk".into(), "MISS"));
     scene.tasks.update(&scene.ada, id, titled("oats")).await.unwrap();
     assert_eq!(scene.title(id).await, ("oats".into(), "MISS"));
