@@ -63,10 +63,19 @@ impl Connections {
         });
     }
 
-    /// Ends those without a request, and waits until the others have their answers. May be dropped
-    /// and called again.
+    /// Ends those without a request, and waits until the others have their answers.
     pub(crate) async fn drain(&mut self) {
         self.stop.send_replace(());
         while self.open.join_next().await.is_some() {}
+    }
+
+    /// Ends those that are left.
+    pub(crate) fn end(&mut self) {
+        self.open.abort_all();
+    }
+
+    /// How many are left.
+    pub(crate) fn left(&self) -> usize {
+        self.open.len()
     }
 }

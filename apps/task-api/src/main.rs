@@ -38,7 +38,12 @@ fn main() -> ExitCode {
     log();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let ran = match runtime {
-        Ok(runtime) => runtime.block_on(run(settings)),
+        Ok(runtime) => {
+            let ran = runtime.block_on(run(settings));
+            // What had to be waited for was.
+            runtime.shutdown_background();
+            ran
+        }
         Err(why) => Err(format!("cannot start: {why}")),
     };
     match ran {
@@ -69,7 +74,7 @@ fn log() {
 }
 
 async fn run(settings: Settings) -> Result<(), String> {
-    let stop = serve::signals().map_err(|why| format!("cannot listen for signals: {why}"))?;
+    let signals = serve::signals().map_err(|why| format!("cannot listen for signals: {why}"))?;
     let listen = settings.listen;
     let listener = TcpListener::bind(listen).await.map_err(|why| match why.kind() {
         io::ErrorKind::AddrInUse => format!(
@@ -86,8 +91,7 @@ async fn run(settings: Settings) -> Result<(), String> {
         // Nobody reads standard output: no reason not to serve.
         tracing::warn!(%why, "cannot tell on standard output where we listen");
     }
-    serve::serve(listener, app, settings.head_wait, stop).await;
-    Ok(())
+    serve::serve(listener, app, settings.head_wait, signals).await
 }
 
 /// Connects to the database and to what the cache shares.

@@ -2,9 +2,9 @@
 //!
 //! At SIGTERM or Ctrl-C no more connections are taken, requests that are under way are answered, then
 //! the cache and the database are closed, in this order: an invalidation needs the cache, and a
-//! write the database. Each step is bounded, so the process ends whatever hangs.
+//! write the database. Each step is bounded, so the process ends whatever hangs. A second signal is for
+//! whoever does not want to wait even for that.
 
-use std::future::Future;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -19,53 +19,84 @@ const REQUESTS_WAIT: Duration = Duration::from_secs(10);
 /// How long writes, and then invalidations, may take after that.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
-/// Serves until `stop` ends, then closes everything.
+/// Serves until the first signal, then closes everything; at the second it closes nothing more.
+///
+/// # Errors
+/// At a second signal: what was not waited for.
 pub(crate) async fn serve(
     mut listener: TcpListener,
     app: App,
     head_wait: Duration,
-    stop: impl Future<Output = ()>,
-) {
+    mut signals: Signals,
+) -> Result<(), String> {
     let tasks = app.tasks.clone();
     let mut connections = Connections::new(router(app), head_wait);
     tokio::select! {
         never = connections.accept(&mut listener) => match never {},
-        () = stop => tracing::info!("stopping"),
+        () = signals.next() => tracing::info!("stopping; a second signal stops at once"),
     }
     drop(listener);
-    if tokio::time::timeout(REQUESTS_WAIT, connections.drain()).await.is_err() {
-        tracing::warn!("some requests did not end in time");
+    let closing = async {
+        if tokio::time::timeout(REQUESTS_WAIT, connections.drain()).await.is_err() {
+            tracing::warn!("some requests did not end in time");
+            connections.end();
+        }
+        tasks.close(CLOSE_WAIT).await;
+    };
+    tokio::select! {
+        () = closing => return Ok(()),
+        () = signals.next() => {}
     }
-    drop(connections);
-    tasks.close(CLOSE_WAIT).await;
+    let (requests, writes) = (connections.left(), tasks.writes_under_way());
+    Err(format!(
+        "told to stop a second time, so these were not waited for: requests: {requests}; writes: {writes}; \
+         invalidations that Redis has not confirmed: {}",
+        tasks.unconfirmed_waiting()
+    ))
 }
 
-/// Listens for the signals from now on; what is returned ends with the first of them.
+/// SIGTERM and Ctrl-C, listened for from [`signals`] on.
+pub(crate) struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+/// Listens for the signals from now on.
 ///
 /// # Errors
 /// When the system does not let us listen.
 #[cfg(unix)]
-pub(crate) fn signals() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+pub(crate) fn signals() -> io::Result<Signals> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
+    let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
+    Ok(Signals { terminate: signal(terminate)?, interrupt: signal(interrupt)? })
 }
 
 /// Listens for Ctrl-C.
 #[cfg(not(unix))]
-pub(crate) fn signals() -> io::Result<impl Future<Output = ()> + Send + 'static> {
-    Ok(async {
+pub(crate) fn signals() -> io::Result<Signals> {
+    Ok(Signals {})
+}
+
+impl Signals {
+    /// Comes back with the next of them.
+    #[cfg(unix)]
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    #[cfg(not(unix))]
+    async fn next(&mut self) {
         // An error here means that there is no Ctrl-C to wait for.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
-    })
+    }
 }
 
 /// Tells on standard output where we listen: the one line that programs read.

@@ -1,5 +1,7 @@
 //! How the program starts, refuses to start, and stops.
 
+#![allow(clippy::unwrap_used, reason = "a scene that cannot be set has failed")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output};
@@ -78,17 +80,10 @@ fn it_starts_while_redis_is_away_and_finds_it_later() {
     until("hits are there", || ada.get(&path).x_cache() == "HIT");
 }
 
-/// The client has sent half of its request when the process is told to stop. Nobody new is taken in; it
-/// may send the rest, gets its answer, and the task is there after a new start.
-#[test]
-fn a_running_request_is_answered_before_the_end() {
-    let directory = Directory::new();
-    let database = directory.database();
-    let words = ["--database", &database];
-    let mut service = Service::start(&words);
+/// A request whose handler runs and waits for `body`: what is to be written to, and read from.
+fn half_a_request(service: &Service, body: &str) -> (TcpStream, BufReader<TcpStream>) {
     let mut stream = TcpStream::connect(service.address()).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let body = json!({ "title": "at the last moment" }).to_string();
     write!(
         stream,
         "POST /api/v1/tasks HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\
@@ -102,6 +97,19 @@ fn a_running_request_is_answered_before_the_end() {
     answer.read_line(&mut line).unwrap();
     // Sent when the handler asks for the body: so it runs.
     assert_eq!(line.trim_end(), "HTTP/1.1 100 Continue");
+    (stream, answer)
+}
+
+/// The client has sent half of its request when the process is told to stop. Nobody new is taken in; it
+/// may send the rest, gets its answer, and the task is there after a new start.
+#[test]
+fn a_running_request_is_answered_before_the_end() {
+    let directory = Directory::new();
+    let database = directory.database();
+    let words = ["--database", &database];
+    let mut service = Service::start(&words);
+    let body = json!({ "title": "at the last moment" }).to_string();
+    let (mut stream, mut answer) = half_a_request(&service, &body);
 
     service.terminate();
     until("nobody is let in", || TcpStream::connect(service.address()).is_err());
@@ -113,6 +121,24 @@ fn a_running_request_is_answered_before_the_end() {
 
     let again = Service::start(&words);
     assert_eq!(again.client("ada").titles(""), ["at the last moment"]);
+}
+
+/// A request and an invalidation are waited for at the first signal. At the second they are not, and named.
+#[test]
+fn a_second_signal_stops_at_once_and_says_what_was_not_waited_for() {
+    let redis = Redis::start();
+    let mut service = Service::start_heard(&["--demo", "--redis-url", &redis.url()]);
+    let ada = service.client("ada");
+    redis.freeze();
+    ada.create("never confirmed");
+    let _halves = [half_a_request(&service, "{}"), half_a_request(&service, "{}")];
+    service.terminate();
+    until("nobody is let in", || TcpStream::connect(service.address()).is_err());
+    service.interrupt();
+    assert_eq!(service.ended().code(), Some(1));
+    let said = service.said();
+    let wanted = ["second time", "requests: 2;", "writes: 0;", "confirmed: 2"];
+    assert!(wanted.iter().all(|words| said.contains(words)), "{said}");
 }
 
 #[test]

@@ -200,6 +200,11 @@ impl CachedTasks {
         self.larder.stats().unconfirmed_waiting
     }
 
+    /// How many writes are committing, or tell the cache of it.
+    pub(crate) fn writes_under_way(&self) -> usize {
+        (WRITES_MAX as usize).saturating_sub(self.writes.available_permits())
+    }
+
     /// Waits for writes and invalidations that are under way, each for at most `deadline`, then closes
     /// the cache and the database.
     pub(crate) async fn close(&self, deadline: Duration) {

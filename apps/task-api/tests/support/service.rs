@@ -30,7 +30,18 @@ pub(crate) struct Service {
 impl Service {
     /// Starts it on a free port, with a secret of the tests', and waits until it listens.
     pub(crate) fn start(words: &[&str]) -> Service {
-        let mut child = command(words).stdout(Stdio::piped()).spawn().unwrap();
+        Service::run(command(words))
+    }
+
+    /// As [`start`](Self::start); what it says on standard error is given by [`said`](Self::said).
+    pub(crate) fn start_heard(words: &[&str]) -> Service {
+        let mut command = command(words);
+        command.stderr(Stdio::piped());
+        Service::run(command)
+    }
+
+    fn run(mut command: Command) -> Service {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = channel();
         let out = BufReader::new(child.stdout.take().unwrap());
         thread::spawn(move || {
@@ -68,8 +79,20 @@ impl Service {
         self.url.strip_prefix("http://").unwrap()
     }
 
+    /// What it said on standard error, to its end.
+    pub(crate) fn said(&mut self) -> String {
+        let mut said = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        said
+    }
+
     pub(crate) fn terminate(&self) {
         signal("TERM", self.child.id());
+    }
+
+    /// Ctrl-C.
+    pub(crate) fn interrupt(&self) {
+        signal("INT", self.child.id());
     }
 
     /// How it ended.
