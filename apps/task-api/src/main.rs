@@ -24,6 +24,7 @@ mod connections;
 mod demo;
 mod fields;
 mod problem;
+mod redis_tls;
 mod serve;
 mod session;
 mod settings;
@@ -101,9 +102,9 @@ async fn open(settings: &Settings) -> Result<App, String> {
     let mut larder = Larder::builder(&settings.app_name);
     let mut far = Far::Embedded;
     if let Some(url) = &settings.redis_url {
-        (larder, far) = (larder.redis(url), Far::Redis);
+        (larder, far) = (settings.redis_tls.apply(larder.redis(url))?, Far::Redis);
     }
-    let larder = larder.open().await.map_err(|why| format!("REDIS_URL (--redis-url): {why}"))?;
+    let larder = larder.open().await.map_err(|why| settings.redis_tls.named(&why.to_string()))?;
     let tasks = CachedTasks::new(source, larder).map_err(|why| why.to_string())?;
     let sessions = Arc::new(Sessions::new(&settings.secret));
     Ok(App { sessions, tasks, far, body_wait: settings.body_wait, demo: settings.demo })

@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
+use crate::redis_tls::RedisTls;
 use crate::tasks::Place;
 
 /// Whether this program was built to speak to MongoDB.
@@ -53,6 +54,9 @@ struct Arguments {
     #[arg(long, env = "REDIS_URL", value_name = "URL", hide_env_values = true)]
     redis_url: Option<String>,
 
+    #[command(flatten)]
+    redis_tls: RedisTls,
+
     /// Makes every database query this much slower, like 50ms or 1s. 0 unless set; 50ms with --demo
     #[arg(long, env = "TASK_API_DATABASE_DELAY", value_name = "TIME", value_parser = time)]
     database_delay: Option<Duration>,
@@ -85,6 +89,7 @@ pub(crate) struct Settings {
     pub(crate) source: Source,
     /// May hold a password.
     pub(crate) redis_url: Option<String>,
+    pub(crate) redis_tls: RedisTls,
     pub(crate) secret: Secret,
     pub(crate) database_delay: Duration,
     /// How long clients may take for a head, and for a body.
@@ -106,12 +111,13 @@ impl Settings {
 
     fn of(arguments: Arguments, secret: Option<OsString>) -> Result<Settings, clap::Error> {
         let Arguments { listen, database, mongodb_url, redis_url, database_delay, .. } = arguments;
-        let Arguments { head_wait, body_wait, demo, .. } = arguments;
+        let Arguments { redis_tls, head_wait, body_wait, demo, .. } = arguments;
         // A misspelt variable must not turn a fleet into processes that know nothing of each other.
         if redis_url.as_ref().is_some_and(|url| url.is_empty()) {
             let text = "REDIS_URL (--redis-url) is empty: give an address, or unset it";
             return Err(refusal(text));
         }
+        redis_tls.check(redis_url.as_deref()).map_err(refusal)?;
         let secret = match secret {
             Some(secret) => {
                 let secret = secret.to_str().and_then(Secret::new);
@@ -143,6 +149,7 @@ impl Settings {
             listen,
             source,
             redis_url,
+            redis_tls,
             secret,
             database_delay,
             head_wait,
@@ -296,6 +303,30 @@ mod tests {
         assert_eq!(settings.database_delay, Duration::ZERO);
         assert_eq!(settings.app_name, "todo");
         assert_eq!(settings.secret.as_bytes(), LONG.as_bytes());
+    }
+
+    #[test]
+    fn what_tls_needs_is_said_before_a_file_is_read() {
+        let url = "--redis-url=rediss://:hunter2@host";
+        if !cfg!(feature = "tls") {
+            for line in [url, "--redis-ca-file ca.pem", "--redis-key-file key.pem"] {
+                let said = refused(&format!("--demo {line}"), None);
+                assert!(said.contains("--features tls") && !said.contains("hunter2"), "{said}");
+            }
+            return;
+        }
+        let ca = "--redis-ca-file ca.pem";
+        for line in [ca.to_owned(), format!("{ca} --redis-url=redis://:hunter2@host")] {
+            let said = refused(&format!("--demo {line}"), None);
+            assert!(said.contains("REDIS_CA_FILE") && said.contains("rediss://"), "{said}");
+            assert!(!said.contains("hunter2"), "{said}");
+        }
+        for line in ["--redis-cert-file c.pem", "--redis-key-file k.pem"] {
+            let said = refused(&format!("--demo {url} {line}"), None);
+            assert!(said.contains("REDIS_CERT_FILE") && said.contains("REDIS_KEY_FILE"), "{said}");
+        }
+        let all = "--redis-cert-file c.pem --redis-key-file k.pem";
+        assert!(read(&format!("--demo {url} {ca} {all}"), None).is_ok());
     }
 
     /// They would be in memory under the name of a file's, and two processes' pages would mix.

@@ -1,6 +1,7 @@
 //! A Redis of the test's own, on a free port.
 
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use redis::{Client, Commands, Connection};
@@ -12,6 +13,10 @@ pub(crate) struct Redis {
     server: Child,
     port: u16,
     password: Option<&'static str>,
+    /// Used if there are papers.
+    tls_port: u16,
+    /// Where the server's certificates are, if it has any.
+    papers: Option<PathBuf>,
     directory: Directory,
 }
 
@@ -20,13 +25,24 @@ impl Redis {
         Redis::start_with(None)
     }
 
+    /// One that has a port for TLS too: its `ca.pem`, `server.pem` and `server.key` are in `papers`, and it
+    /// asks for a certificate of the same authority.
+    pub(crate) fn start_over_tls(papers: &Path) -> Redis {
+        Redis::start_as(None, Some(papers.to_owned()))
+    }
+
     /// One that asks for a password.
     pub(crate) fn start_with(password: Option<&'static str>) -> Redis {
+        Redis::start_as(password, None)
+    }
+
+    fn start_as(password: Option<&'static str>, papers: Option<PathBuf>) -> Redis {
         loop {
             let directory = Directory::new();
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let server = spawn(port, password, &directory);
-            let mut redis = Redis { server, port, password, directory };
+            let [port, tls_port] = free_ports();
+            let server = spawn(port, password, tls_port, papers.as_deref(), &directory);
+            let papers = papers.clone();
+            let mut redis = Redis { server, port, password, tls_port, papers, directory };
             // Somebody may have taken the port between our asking and Redis' listening.
             if redis.is_up() {
                 return redis;
@@ -39,6 +55,10 @@ impl Redis {
         format!("redis://{password}127.0.0.1:{}/0", self.port)
     }
 
+    pub(crate) fn tls_url(&self) -> String {
+        format!("rediss://127.0.0.1:{}/0", self.tls_port)
+    }
+
     /// At once, as when the machine dies.
     pub(crate) fn kill(&mut self) {
         self.server.kill().unwrap();
@@ -47,7 +67,8 @@ impl Redis {
 
     /// Again, on the same port, and empty.
     pub(crate) fn restart(&mut self) {
-        self.server = spawn(self.port, self.password, &self.directory);
+        self.server =
+            spawn(self.port, self.password, self.tls_port, self.papers.as_deref(), &self.directory);
         assert!(self.is_up());
     }
 
@@ -93,12 +114,30 @@ impl Drop for Redis {
     }
 }
 
-fn spawn(port: u16, password: Option<&str>, directory: &Directory) -> Child {
+/// Both held before either is let go, so that they are two.
+fn free_ports() -> [u16; 2] {
+    let held = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    held.map(|held| held.local_addr().unwrap().port())
+}
+
+fn spawn(
+    port: u16,
+    password: Option<&str>,
+    tls_port: u16,
+    papers: Option<&Path>,
+    directory: &Directory,
+) -> Child {
     let mut server = Command::new("redis-server");
     server.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
     server.args(["--save", "", "--appendonly", "no"]).arg("--dir").arg(directory.path());
     if let Some(password) = password {
         server.args(["--requirepass", password]);
+    }
+    if let Some(papers) = papers {
+        server.args(["--tls-port", &tls_port.to_string()]);
+        server.arg("--tls-ca-cert-file").arg(papers.join("ca.pem"));
+        server.arg("--tls-cert-file").arg(papers.join("server.pem"));
+        server.arg("--tls-key-file").arg(papers.join("server.key"));
     }
     server.stdout(Stdio::null()).spawn().unwrap_or_else(|why| {
         panic!("cannot run redis-server: {why}; install Redis 7.0 or newer (apt-get install redis-server)")

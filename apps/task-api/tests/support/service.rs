@@ -138,6 +138,9 @@ fn command(words: &[&str]) -> Command {
         "TASK_API_DATABASE_DELAY",
         "TASK_API_HEAD_WAIT",
         "TASK_API_BODY_WAIT",
+        "REDIS_CA_FILE",
+        "REDIS_CERT_FILE",
+        "REDIS_KEY_FILE",
     ] {
         command.env_remove(name);
     }
