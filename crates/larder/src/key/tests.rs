@@ -1,4 +1,6 @@
 use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZero;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -81,10 +83,50 @@ mod encoding {
         assert_eq!(encoded(&true), b"1;");
         assert_eq!(encoded(&None::<u8>), b"0;");
         assert_eq!(encoded(&Some(7)), b"1;7;");
+        assert_eq!(encoded(&'a'), b"1.a");
+        assert_eq!(encoded(&'\u{10ffff}'), b"4.\xf4\x8f\xbf\xbf");
+        assert_eq!(encoded(&NonZero::<u8>::MAX), b"255;");
+        assert_eq!(encoded(&NonZero::<i64>::MIN), format!("{};", i64::MIN).as_bytes());
+        assert_eq!(encoded(&[7u16, 8]), b"2;7;8;");
+        assert_eq!(encoded(&vec!["a", ""]), b"2;1.a0.");
+        assert_eq!(encoded(&[vec![1], vec![]]), b"2;1;1;0;");
+        assert_eq!(encoded(&Vec::<String>::new()), b"0;");
+        assert_eq!(encoded(&Vec::<u8>::new()), b"0.");
         assert_eq!(
             encoded(&(1, "a", 2u8, String::from("b"), true, id)).len(),
             2 + 3 + 2 + 3 + 2 + 36
         );
+    }
+
+    /// Text is ours only as long as the standard library writes it like this.
+    #[test]
+    fn an_address_is_written_as_its_text_and_the_same_alone_or_as_one_of_two() {
+        let longest = Ipv6Addr::from([0xff; 16]);
+        for (text, shown) in [
+            ("127.0.0.1", "9.127.0.0.1"),
+            ("255.255.255.255", "15.255.255.255.255"),
+            ("::1", "3.::1"),
+            ("::127.0.0.1", "8.::7f00:1"),
+            ("::ffff:127.0.0.1", "16.::ffff:127.0.0.1"),
+            ("2001:DB8:0:0:1:0:0:1", "17.2001:db8::1:0:0:1"),
+        ] {
+            let address: IpAddr = text.parse().unwrap();
+            assert_eq!(encoded(&address), shown.as_bytes());
+            match address {
+                IpAddr::V4(v4) => assert_eq!(encoded(&v4), shown.as_bytes()),
+                IpAddr::V6(v6) => assert_eq!(encoded(&v6), shown.as_bytes()),
+            }
+        }
+        assert_eq!(encoded(&longest), format!("39.{longest}").into_bytes());
+    }
+
+    #[test]
+    fn a_list_writes_the_same_whatever_holds_it() {
+        let plain = encoded(&["a", "b"]);
+        assert_eq!(encoded(&["a", "b"][..]), plain);
+        assert_eq!(encoded(&vec!["a", "b"]), plain);
+        assert_eq!(encoded(&Arc::<[&str]>::from(vec!["a", "b"])), plain);
+        assert_eq!(encoded(&std::borrow::Cow::Borrowed(&["a", "b"][..])), plain);
     }
 
     #[test]
@@ -115,6 +157,35 @@ mod encoding {
         ) {
             prop_assert_eq!(a == b, encoded(&a) == encoded(&b));
             prop_assert_eq!(a == b, shared(&a) == shared(&b));
+        }
+
+        #[test]
+        fn two_keys_of_the_other_types_write_the_same_only_if_they_are_the_same(
+            a in (any::<char>(), any::<IpAddr>(), any::<NonZero<i16>>(), vec(hostile(), 0..3), vec(any::<Option<i8>>(), 0..3)),
+            b in (any::<char>(), any::<IpAddr>(), any::<NonZero<i16>>(), vec(hostile(), 0..3), vec(any::<Option<i8>>(), 0..3)),
+        ) {
+            prop_assert_eq!(a == b, encoded(&a) == encoded(&b));
+            prop_assert_eq!(encoded(&a.2), encoded(&a.2.get()));
+            prop_assert_eq!(encoded(&a.0), encoded(&a.0.to_string()));
+            prop_assert_eq!(encoded(&a.1), encoded(&a.1.to_string()));
+            prop_assert_eq!(a.3 == b.3, encoded(&a.3) == encoded(&b.3));
+            prop_assert_eq!(a.4 == b.4, encoded(&a.4) == encoded(&b.4));
+        }
+
+        /// What `Loose` gets wrong: the parts of two lists, cut at two places.
+        #[test]
+        fn moving_parts_from_one_list_to_the_next_makes_another_key(
+            parts in vec(hostile(), 0..5),
+            numbers in vec(any::<i32>(), 0..5),
+            cut: prop::sample::Index,
+            other: prop::sample::Index,
+        ) {
+            let (a, b) = parts.split_at(cut.index(parts.len() + 1));
+            let (c, d) = parts.split_at(other.index(parts.len() + 1));
+            prop_assert_eq!((a, b) == (c, d), encoded(&(a, b)) == encoded(&(c, d)));
+            let (a, b) = numbers.split_at(cut.index(numbers.len() + 1));
+            let (c, d) = numbers.split_at(other.index(numbers.len() + 1));
+            prop_assert_eq!((a, b) == (c, d), encoded(&(a, b)) == encoded(&(c, d)));
         }
 
         /// Random pairs hardly ever come close; cutting one string at two places does.
@@ -151,7 +222,18 @@ mod encoding {
         let numbers =
             (-2000i128..2000).chain([i128::MIN, i128::MAX]).map(|n| encoded(&n)).collect();
         let options = (0..300u16).map(Some).chain([None]).map(|n| encoded(&n)).collect();
-        for mut parts in [texts, numbers, options] {
+        let chars = ('\0'..=char::MAX).step_by(7).map(|c| encoded(&c)).collect();
+        let v4 = (0..=u32::MAX).step_by(99_991).map(|n| IpAddr::from(Ipv4Addr::from(n)));
+        let v6 = (0..128).map(|bit| IpAddr::from(Ipv6Addr::from(1u128 << bit)));
+        let addresses = v4.chain(v6).map(|address| encoded(&address)).collect();
+        let short = (-11..12i32).flat_map(|a| (-11..12).map(move |b| vec![a, b]));
+        let lists = (-111..111)
+            .map(|n| vec![n])
+            .chain(short)
+            .chain([vec![]])
+            .map(|n| encoded(&n))
+            .collect();
+        for mut parts in [texts, numbers, options, chars, addresses, lists] {
             parts.sort();
             for pair in parts.windows(2) {
                 assert!(!pair[1].starts_with(&pair[0]), "{pair:?}");

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZero;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -13,8 +15,9 @@ pub(crate) type KeyBuf = SmallVec<[u8; 256]>;
 
 /// What an entry can be asked for by.
 ///
-/// Strings, bytes, integers, `bool`, [`Uuid`], `Option`, and tuples of up to six of them are keys. A
-/// type of your own becomes one by writing its parts in turn:
+/// Strings, `char`, bytes, integers, [`NonZero`], `bool`, [`Uuid`], IP addresses, `Option`, lists, tuples
+/// of up to six of them, and pointers to them are keys. A type of your own becomes one by writing its
+/// parts in turn:
 ///
 /// ```
 /// use larder::{KeyWriter, ToKey};
@@ -41,7 +44,7 @@ pub(crate) type KeyBuf = SmallVec<[u8; 256]>;
 ///
 /// - every field that tells two keys apart is written, each in the same order and as the same type;
 /// - an enum writes a number for its variant first, and no two variants have the same;
-/// - a list writes its length before its elements.
+/// - a list writes its length before its elements, as slices and `Vec` do.
 ///
 /// Equal keys must write the same in every process, and in every version of your program that shares
 /// the cache: nothing drawn at random, no hash that is seeded per process. When what is written
@@ -49,6 +52,18 @@ pub(crate) type KeyBuf = SmallVec<[u8; 256]>;
 pub trait ToKey {
     /// Writes the parts that make up the key.
     fn to_key(&self, out: &mut KeyWriter<'_>);
+
+    /// Writes a list of these: how many, `;`, and each in turn.
+    ///
+    /// Only here for bytes, which are written as they are. There is nothing to gain for another type.
+    #[doc(hidden)]
+    fn list_to_key(list: &[Self], out: &mut KeyWriter<'_>)
+    where
+        Self: Sized,
+    {
+        out.number(list.len() as u128, b';');
+        list.iter().for_each(|each| each.to_key(out));
+    }
 }
 
 /// Takes a key's parts: each [`ToKey`] writes itself into it.
@@ -78,6 +93,13 @@ impl<'a> KeyWriter<'a> {
         if self.length <= self.bound {
             self.out.extend_from_slice(bytes);
         }
+    }
+
+    /// `<length>.<bytes>`
+    #[inline(always)]
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.number(bytes.len() as u128, b'.');
+        self.raw(bytes);
     }
 
     /// A number in decimal, and what ends it.
@@ -125,22 +147,23 @@ impl fmt::Debug for KeyWriter<'_> {
     }
 }
 
-/// `<length>.<bytes>`
-impl ToKey for [u8] {
+/// Bytes are `<length>.<bytes>`, all else is `<length>;` and each in turn.
+impl<T: ToKey> ToKey for [T] {
     #[inline(always)]
     fn to_key(&self, out: &mut KeyWriter<'_>) {
-        out.number(self.len() as u128, b'.');
-        out.raw(self);
+        T::list_to_key(self, out);
     }
 }
 
-impl<const N: usize> ToKey for [u8; N] {
+impl<T: ToKey, const N: usize> ToKey for [T; N] {
+    #[inline]
     fn to_key(&self, out: &mut KeyWriter<'_>) {
         self.as_slice().to_key(out);
     }
 }
 
-impl ToKey for Vec<u8> {
+impl<T: ToKey> ToKey for Vec<T> {
+    #[inline]
     fn to_key(&self, out: &mut KeyWriter<'_>) {
         self.as_slice().to_key(out);
     }
@@ -149,16 +172,51 @@ impl ToKey for Vec<u8> {
 impl ToKey for str {
     #[inline(always)]
     fn to_key(&self, out: &mut KeyWriter<'_>) {
-        self.as_bytes().to_key(out);
+        out.bytes(self.as_bytes());
     }
 }
 
 impl ToKey for String {
     #[inline(always)]
     fn to_key(&self, out: &mut KeyWriter<'_>) {
-        self.as_bytes().to_key(out);
+        out.bytes(self.as_bytes());
     }
 }
+
+/// As a string of this one character.
+impl ToKey for char {
+    #[inline]
+    fn to_key(&self, out: &mut KeyWriter<'_>) {
+        out.bytes(self.encode_utf8(&mut [0; 4]).as_bytes());
+    }
+}
+
+/// Text on the stack: an address has at most 45 characters.
+#[derive(Default)]
+struct Text(SmallVec<[u8; 48]>);
+
+impl fmt::Write for Text {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+}
+
+/// As the text people write, which tells the two kinds apart: only one of them has colons.
+macro_rules! addresses {
+    ($($address:ty),*) => {$(
+        impl ToKey for $address {
+            fn to_key(&self, out: &mut KeyWriter<'_>) {
+                let mut text = Text::default();
+                // Neither the address nor `Text` ever fails.
+                let _ = fmt::Write::write_fmt(&mut text, format_args!("{self}"));
+                out.bytes(&text.0);
+            }
+        }
+    )*};
+}
+
+addresses!(IpAddr, Ipv4Addr, Ipv6Addr);
 
 /// 36 characters, always.
 impl ToKey for Uuid {
@@ -184,14 +242,16 @@ impl<T: ToKey> ToKey for Option<T> {
     }
 }
 
-/// `17;`, `-17;`: the same for one number whatever its width.
+/// `17;`, `-17;`: the same for one number whatever its width, and whether it may be zero or not.
 macro_rules! integers {
-    ($($unsigned:ty, $signed:ty;)*) => {$(
+    ($($unsigned:ty, $signed:ty $(, $list:item)?;)*) => {$(
         impl ToKey for $unsigned {
             #[inline]
             fn to_key(&self, out: &mut KeyWriter<'_>) {
                 out.number(*self as u128, b';');
             }
+
+            $($list)?
         }
 
         impl ToKey for $signed {
@@ -203,11 +263,29 @@ macro_rules! integers {
                 out.number(self.unsigned_abs() as u128, b';');
             }
         }
+
+        impl ToKey for NonZero<$unsigned> {
+            #[inline]
+            fn to_key(&self, out: &mut KeyWriter<'_>) {
+                self.get().to_key(out);
+            }
+        }
+
+        impl ToKey for NonZero<$signed> {
+            #[inline]
+            fn to_key(&self, out: &mut KeyWriter<'_>) {
+                self.get().to_key(out);
+            }
+        }
     )*};
 }
 
 integers! {
-    u8, i8;
+    u8, i8,
+    #[inline(always)]
+    fn list_to_key(list: &[u8], out: &mut KeyWriter<'_>) {
+        out.bytes(list);
+    };
     u16, i16;
     u32, i32;
     u64, i64;
