@@ -146,6 +146,7 @@ impl Larder {
     /// Stops. Waits up to `deadline` for invalidations that are not confirmed yet, then ends the
     /// connections; from then on calls go to the loader, and invalidations fail. Says how many
     /// invalidations were left unconfirmed.
+    #[must_use = "these invalidations were not confirmed: others may serve what they should have ended"]
     pub async fn close(&self, deadline: Duration) -> usize {
         let near = &self.inner.tiers.near;
         let clock = &self.inner.tiers.clock;

@@ -34,7 +34,7 @@ fn documented() -> String {
 async fn under(server: &Server, rule: &str, database: u32) -> Result<(World, World), Error> {
     let _: String = server.ask(rule);
     let url = format!("redis://larder:s3cret@127.0.0.1:{}/{database}", server.port());
-    builder(&url).open().await?.close(SECOND).await;
+    assert_eq!(builder(&url).open().await?.close(SECOND).await, 0);
     let source = Source::default();
     let short = || builder(&url).lease_time(Duration::from_millis(300));
     Ok((World::of(short(), &source).await, World::of(short(), &source).await))
@@ -169,7 +169,7 @@ async fn a_user_without_a_password_is_itself() {
     let at = format!("127.0.0.1:{}", server.port());
     let larder = builder(&format!("redis://larder@{at}")).open().await.unwrap();
     assert!(server.larders().iter().all(|line| line.contains("user=larder")));
-    larder.close(SECOND).await;
+    assert_eq!(larder.close(SECOND).await, 0);
     let error = builder(&format!("redis://nobody@{at}")).open().await.unwrap_err();
     says(&error, &["refuses the user name or password"]);
 }
@@ -323,7 +323,7 @@ async fn connections_have_names() {
     let larders = server.larders();
     let names: Vec<&str> = larders.iter().map(|line| line.split(' ').next().unwrap()).collect();
     assert_eq!(names, ["larder:test:tracked", "larder:test:untracked"]);
-    larder.close(SECOND).await;
+    assert_eq!(larder.close(SECOND).await, 0);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use larder::{
     Cache, Clock, Entry, Error, ErrorKind, HOUR, Larder, Leased, Lifetime, MINUTE, Origin, SECOND,
-    SharedMemory, Stale,
+    SharedMemory, Stale, Stored,
 };
 use support::Server;
 use support::{PATIENT, Source, World, reading_of, stepped, until};
@@ -280,7 +280,7 @@ async fn get_gives_what_is_fresh_and_a_lease_by_hand_goes_to_one_while_the_other
         };
         assert!(entry.is_stale());
     }
-    lease.store("new".to_owned()).await;
+    assert_eq!(lease.store("new".to_owned()).await, Stored::Stored);
     let Leased::Found(entry) = other.lease("k").await.unwrap() else { panic!("not stored") };
     assert_eq!((entry.as_str(), entry.is_stale()), ("new", false));
 }

@@ -367,7 +367,8 @@ async fn a_value_of_many_may_carry_its_own_tags() {
         Ok::<_, std::io::Error>(ids.into_iter().map(row).collect::<Vec<_>>())
     };
     let ids = [1, 2, 3];
-    rows.get_or_load_many(&ids, learns).await; // the tags are new: the next load is stored
+    let first = rows.get_or_load_many(&ids, learns).await;
+    assert_eq!(texts(first), wanted(&ids, |_| true)); // the tags are new: the next load is stored
     assert_eq!(texts(rows.get_or_load_many(&ids, learns).await), wanted(&ids, |_| true));
     assert!(rows.get_many(&ids).await.unwrap().iter().all(Option::is_some));
     world.larder.invalidate_tag("list2").await.unwrap();

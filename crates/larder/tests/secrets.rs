@@ -79,7 +79,7 @@ async fn secrets_are_in_no_log_no_error_and_no_print() {
         shown.push(format!("{:?}", world.words.invalidate("k").await.unwrap_err()));
         shown.push(format!("{:?}", world.larder.sync().await.unwrap_err()));
         shown.extend(world.ear.all());
-        world.larder.close(SECOND).await;
+        assert!(world.larder.close(SECOND).await > 0, "the end above was never confirmed");
         // In the URL, wrong; or in the wrong place.
         for url in [
             format!("redis://app:{in_url}@127.0.0.1:{port}"),

@@ -72,7 +72,7 @@ async fn sync_and_close_leave_nothing_near_that_may_have_ended() {
     assert_eq!(here.has("k").await, "nothing");
     here.read("k").await.unwrap();
     assert_eq!(here.has("k").await, "old near");
-    here.larder.close(SECOND).await;
+    assert_eq!(here.larder.close(SECOND).await, 0);
     here.source.set("k", "new");
     assert_eq!(*here.read("k").await.unwrap(), "new");
 }

@@ -67,6 +67,7 @@ where
     /// # Errors
     /// In each key's place, as of [`get_or_load`](Self::get_or_load). The loader may fail as a whole, or
     /// for a key: see [`Each`].
+    #[must_use = "each key's failure is in its place"]
     pub async fn get_or_load_many<'a, I, L, Loading, Answers, Answer, E>(
         &self,
         keys: I,

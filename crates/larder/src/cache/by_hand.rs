@@ -11,6 +11,7 @@ use crate::source::Loaded;
 use crate::strategy::by_hand::{self, HandLease};
 
 /// What [`Cache::lease`] gave.
+#[must_use = "it may hold a lease, which is given back when dropped"]
 #[derive(Debug)]
 pub enum Leased<V> {
     /// There is an entry.
@@ -36,6 +37,7 @@ impl<V> fmt::Debug for Lease<V> {
 }
 
 /// What became of a value that was to be kept.
+#[must_use = "it says whether the value was kept"]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stored {
     /// It is there.
