@@ -15,17 +15,18 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
-use crate::entry::{Compression, Ended};
+use crate::entry::Ended;
 use crate::error::{Error, ErrorKind, FarError};
 use crate::invalidation::{Ends, Target};
 use crate::key::{Namespace, Tag};
 use crate::observe::Stats;
-use crate::policy::Policy;
 use crate::strategy::Tiers;
 
 mod builder;
+mod settings;
 
 pub use builder::LarderBuilder;
+pub(crate) use settings::{Settings, TaggedBy};
 
 /// The one handle of a process. Cheap to clone.
 ///
@@ -182,17 +183,21 @@ impl Larder {
     pub(crate) fn note<T: Any + Send + Sync>(
         &self,
         name: &str,
+        types: String,
         settings: Settings,
         opened: Arc<T>,
     ) -> Result<Arc<T>, Error> {
-        let types = TypeId::of::<T>();
+        let view = TypeId::of::<T>();
         let mut caches = self.inner.caches.lock();
         if let Some(known) = caches.get_mut(name) {
             // Also when no view is left: near and far still hold what was kept under the name.
-            if known.types != types || known.settings != settings {
-                let what = if known.types != types { "types" } else { "settings" };
+            let other = match known.view == view {
+                false => Some(format!("types: it is {} there and {types} here", known.types)),
+                true => known.settings.differences(&settings).map(|all| format!("settings: {all}")),
+            };
+            if let Some(other) = other {
                 let text =
-                    format!("cache {name} is open with other {what}: open it once, and clone it");
+                    format!("cache {name} is open with other {other}; open it once, and clone it");
                 return Err(Error::new(ErrorKind::Config, text));
             }
             if let Some(Ok(shared)) = known.shared.upgrade().map(Arc::downcast) {
@@ -201,26 +206,16 @@ impl Larder {
         }
         // Weak, since every view holds the handle: a circle would keep both alive for ever.
         let shared: Weak<T> = Arc::downgrade(&opened);
-        caches.insert(name.to_owned(), Opened { types, settings, shared });
+        caches.insert(name.to_owned(), Opened { view, types, settings, shared });
         Ok(opened)
     }
 }
 
-/// What two openings of one name must agree in, beside their types.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Settings {
-    pub(crate) policy: Policy,
-    pub(crate) schema: u32,
-    pub(crate) codec: u8,
-    pub(crate) compression: Compression,
-    pub(crate) per_user: bool,
-    /// The type of the closure that knows an entry's tags.
-    pub(crate) tagger: Option<TypeId>,
-}
-
 /// What a name was opened as.
 struct Opened {
-    types: TypeId,
+    view: TypeId,
+    /// Its key and its value, for people.
+    types: String,
     settings: Settings,
     shared: Weak<dyn Any + Send + Sync>,
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use larder::{
-    Cache, Entry, Error, ErrorKind, Larder, Leased, Lifetime, Loaded, MINUTE, Origin, SECOND,
-    Stored,
+    Cache, CacheBuilder, Codec, Compression, Entry, Error, ErrorKind, Larder, Leased, Lifetime,
+    Loaded, MINUTE, Origin, SECOND, Stale, Stored,
 };
 use support::{Ear, PATIENT, Server, World, stepped, until};
 use tokio::sync::{Barrier, oneshot};
@@ -454,6 +454,65 @@ async fn one_name_opened_twice_is_one_cache_or_an_error() {
     assert!(world.larder.cache::<str, String>("numbers").shared().is_err());
     let numbers: Cache<str, u64> = world.larder.cache("numbers").shared().unwrap();
     assert_eq!(*numbers.get("k").await.unwrap().unwrap(), 17);
+}
+
+#[tokio::test]
+async fn what_differs_in_another_opening_is_named_with_both_values() {
+    type Builder = CacheBuilder<str, String>;
+    type Change = (fn(Builder) -> Builder, &'static str);
+    let larder = Larder::builder("test").open().await.unwrap();
+    let first = || larder.cache::<str, String>("words");
+    let _kept = first().shared().unwrap();
+    let text = |change: fn(Builder) -> Builder| {
+        let error = change(first()).shared().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        error.to_string()
+    };
+    let changes: [Change; 13] = [
+        (|cache| cache.lifetime(Lifetime::fresh_for(SECOND)), "fresh_for is 60s there and 1s here"),
+        (
+            |cache| cache.lifetime(Lifetime::fresh_for(MINUTE).stale_for(SECOND)),
+            "stale_for is 0ns there and 1s here",
+        ),
+        (
+            |cache| cache.lifetime(Lifetime::fresh_for(MINUTE).none_for(SECOND)),
+            "none_for is a tenth of fresh_for there and 1s here",
+        ),
+        (
+            |cache| cache.lifetime(Lifetime::fresh_for(MINUTE).jitter(0.2)),
+            "jitter is 0.1 there and 0.2 here",
+        ),
+        (|cache| cache.stale(Stale::InNeed), "stale is AtOnce there and InNeed here"),
+        (|cache| cache.backoff(SECOND), "backoff is 100ms there and 1s here"),
+        (|cache| cache.max_load(SECOND), "max_load is 30s there and 1s here"),
+        (|cache| cache.value_bytes_max(7), "value_bytes_max is 8388608 there and 7 here"),
+        (|cache| cache.key_bytes_max(7), "key_bytes_max is 1024 there and 7 here"),
+        (|cache| cache.schema(2), "schema is 1 there and 2 here"),
+        (|cache| cache.codec(Codec::Json), "codec is MessagePack there and Json here"),
+        (
+            |cache| cache.compression(Compression::none()),
+            "compression is Lz4 over 1024 bytes there and None here",
+        ),
+        (
+            |cache| cache.schema(2).backoff(SECOND),
+            "backoff is 100ms there and 1s here, schema is 1 there and 2 here",
+        ),
+    ];
+    for (change, named) in changes {
+        let whole =
+            format!("cache words is open with other settings: {named}; open it once, and clone it");
+        assert_eq!(text(change), whole);
+    }
+    let error = first().per_user().unwrap_err().to_string();
+    assert!(error.contains(": the cache is shared there and per user here;"), "{error}");
+    let error = text(|cache| cache.tagged_by(|_| ["a"]));
+    assert!(error.contains("tagged_by is nothing there and the function given at "), "{error}");
+    assert!(error.contains("read_through.rs:"), "{error}");
+    let error = larder.cache::<str, u64>("words").shared().unwrap_err().to_string();
+    assert!(
+        error.contains("it is str => alloc::string::String there and str => u64 here"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

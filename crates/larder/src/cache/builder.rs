@@ -1,7 +1,8 @@
 //! How a cache is opened: the one place where its defaults are written down.
 
-use std::any::TypeId;
+use std::any::{TypeId, type_name};
 use std::marker::PhantomData;
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use super::{Cache, Shared, Tagger, UserCache};
 use crate::entry::{Codec, Compression, Shape, Value};
 use crate::error::{Error, ErrorKind};
 use crate::key::{Tag, ToKey};
-use crate::larder::{Larder, Settings};
+use crate::larder::{Larder, Settings, TaggedBy};
 use crate::policy::{Lifetime, Policy, Stale};
 
 /// The first shape of a value.
@@ -29,7 +30,7 @@ pub struct CacheBuilder<K: ?Sized, V> {
     compression: Compression,
     policy: Policy,
     tagger: Option<Tagger<K>>,
-    tagger_type: Option<TypeId>,
+    tagged_by: Option<TaggedBy>,
     value: PhantomData<fn() -> V>,
 }
 
@@ -63,7 +64,7 @@ impl<K: ?Sized, V> CacheBuilder<K, V> {
                 key_bytes_max: 1 << 10,
             },
             tagger: None,
-            tagger_type: None,
+            tagged_by: None,
             value: PhantomData,
         }
     }
@@ -136,12 +137,14 @@ impl<K: ?Sized, V> CacheBuilder<K, V> {
     }
 
     /// The tags that follow from a key: ending one of them ends the entry. Costs nothing on a hit.
+    #[track_caller]
     pub fn tagged_by<F, T>(mut self, tags: F) -> CacheBuilder<K, V>
     where
         F: Fn(&K) -> T + Send + Sync + 'static,
         T: IntoIterator<Item: Into<Tag>>,
     {
-        self.tagger_type = Some(TypeId::of::<F>());
+        let (closure, at) = (TypeId::of::<F>(), Location::caller());
+        self.tagged_by = Some(TaggedBy { closure, at });
         self.tagger = Some(Arc::new(move |key| tags(key).into_iter().map(Into::into).collect()));
         self
     }
@@ -182,10 +185,10 @@ where
         let settings = Settings {
             policy: self.policy.clone(),
             schema,
-            codec: self.codec.id(),
+            codec: self.codec,
             compression: self.compression,
             per_user,
-            tagger: self.tagger_type,
+            tagged_by: self.tagged_by,
         };
         let bytes_max = self.policy.value_bytes_max;
         let shared = Shared::<K, V> {
@@ -198,7 +201,8 @@ where
             name: self.name.clone(),
             value: PhantomData,
         };
-        self.larder.note(&self.name, settings, Arc::new(shared)).map(Cache::of)
+        let types = format!("{} => {}", type_name::<K>(), type_name::<V>());
+        self.larder.note(&self.name, types, settings, Arc::new(shared)).map(Cache::of)
     }
 }
 

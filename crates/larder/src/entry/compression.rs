@@ -67,6 +67,14 @@ impl Compression {
         self
     }
 
+    /// In words, for errors.
+    pub(crate) fn shown(&self) -> String {
+        match self.over_bytes {
+            usize::MAX => format!("{:?}", self.way),
+            over_bytes => format!("{:?} over {over_bytes} bytes", self.way),
+        }
+    }
+
     /// What goes into the envelope for a value that the codec wrote as `bytes`.
     pub(crate) fn pack(self, bytes: Vec<u8>) -> Payload {
         let whole_bytes = bytes.len();

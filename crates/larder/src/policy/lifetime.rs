@@ -88,6 +88,18 @@ impl Lifetime {
         self.none.unwrap_or((self.fresh / 10).max(LEAST))
     }
 
+    /// Each part by its name, as it was set.
+    pub(crate) fn parts(&self) -> [(&'static str, String); 4] {
+        let Lifetime { fresh, stale, none, jitter } = self;
+        let none = none.map_or("a tenth of fresh_for".to_owned(), |none| format!("{none:?}"));
+        [
+            ("fresh_for", format!("{fresh:?}")),
+            ("stale_for", format!("{stale:?}")),
+            ("none_for", none),
+            ("jitter", format!("{jitter:?}")),
+        ]
+    }
+
     /// The longest an entry stored under it can live.
     pub(crate) fn longest(&self) -> Duration {
         (self.fresh + self.stale).max(self.none())
