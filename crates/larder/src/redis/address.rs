@@ -116,6 +116,9 @@ fn over_unix(rest: &str) -> Result<Address, Error> {
             "the path of the unix socket is not absolute: redis+unix:///run/redis.sock?db=0&user=..&pass=..",
         );
     }
+    if path.ends_with('/') {
+        return wrong("the path is that of a folder, not of a unix socket in it");
+    }
     let path = PathBuf::from(decoded("path", path)?);
     if !can_be_a_socket(&path) {
         return wrong("the path cannot be that of a unix socket on this system");
@@ -174,7 +177,7 @@ fn database(text: &str) -> Result<u32, Error> {
     }
     match text.parse() {
         Ok(number) if text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(number),
-        _ => wrong("the database is not a number"),
+        _ => wrong("the database is not a number from 0 to 4294967295"),
     }
 }
 
@@ -295,7 +298,11 @@ mod tests {
             ("redis://h/hunter2", "the database"),
             ("redis://h/-1", "the database"),
             ("redis://h/+1", "the database"),
-            ("redis://h/99999999999", "the database"),
+            ("redis://h/99999999999", "the database is not a number from 0 to 4294967295"),
+            ("redis://h/0/hunter2", "the database"),
+            ("redis:///0", "no host"),
+            ("redis:hunter2", "scheme"),
+            ("://hunter2", "scheme"),
             ("redis://:hunter2/x@h", "%2F"),
             ("redis://:x#hunter2@h", "%23"),
             ("redis://:hunter2%@h", "password holds a %"),
@@ -307,6 +314,13 @@ mod tests {
             ("redis://h/0#hunter2", "the # part"),
             ("rediss://:hunter2@h#insecure", "#insecure"),
             ("redis+unix://hunter2", "the path"),
+            ("redis+unix:///r%zz?pass=hunter2", "the path holds a %"),
+            ("redis+unix:///r%00?pass=hunter2", "the path cannot be"),
+            ("redis+unix:///?pass=hunter2", "the path is that of a folder"),
+            ("unix:///hunter2/?db=1", "the path is that of a folder"),
+            ("unix:///r?user=hunter2%", "user name holds a %"),
+            ("unix:///r?pass=hunter2%", "password holds a %"),
+            ("unix:///r?protocol=hunter2", "the protocol"),
             ("redis+unix:///r?db=hunter2", "the database"),
             ("redis+unix:///r?pass=x&hunter2", "the ? part"),
             ("redis+unix:///r?pass=x#hunter2", "a # part"),
