@@ -75,3 +75,30 @@ pub use redis::Credentials;
 #[cfg(feature = "tls")]
 pub use redis::Tls;
 pub use source::{BoxError, Each, Loaded, Loader, Loading};
+
+/// The examples of the pages, run as tests.
+#[cfg(doctest)]
+mod pages {
+    macro_rules! pages {
+        ($($(#[$when:meta])? $name:ident $path:literal)*) => {$(
+            $(#[$when])?
+            #[doc = include_str!($path)]
+            struct $name;
+        )*};
+    }
+
+    pages! {
+        Readme "../../../README.md"
+        #[cfg(feature = "tls")]
+        RunningIt "../../../docs/running-it.md"
+        Coherence "../../../docs/concepts/coherence.md"
+        FailSafe "../../../docs/concepts/fail-safe.md"
+        KeysAndUsers "../../../docs/concepts/keys-and-users.md"
+        Lifetimes "../../../docs/concepts/lifetimes.md"
+        ManyKeys "../../../docs/concepts/many-keys.md"
+        NearAndFar "../../../docs/concepts/near-and-far.md"
+        Stampede "../../../docs/concepts/stampede.md"
+        Tags "../../../docs/concepts/tags.md"
+        Values "../../../docs/concepts/values.md"
+    }
+}

@@ -411,3 +411,20 @@ mod planted {
         assert_eq!(faults("near/tests.rs", &"\n".repeat(701)).len(), 1);
     }
 }
+
+/// A page that is not listed in `lib.rs` has examples that nobody compiles.
+#[test]
+fn every_page_with_examples_is_run_as_a_test() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let listed = fs::read_to_string(root.join("src/lib.rs")).unwrap();
+    let mut pages = vec![root.join("../../README.md")];
+    for folder in ["../../docs", "../../docs/concepts"] {
+        pages.extend(fs::read_dir(root.join(folder)).unwrap().map(|page| page.unwrap().path()));
+    }
+    pages.retain(|page| fs::read_to_string(page).is_ok_and(|text| text.contains("```rust")));
+    assert!(pages.len() > 8, "the pages are elsewhere: {pages:?}");
+    for page in pages {
+        let name = page.strip_prefix(root.join("../..")).unwrap();
+        assert!(listed.contains(&format!("/{}\"", name.display())), "{} is not", name.display());
+    }
+}
