@@ -174,7 +174,10 @@ impl Drop for Care {
         if !self.took {
             let mut queue = self.line.reads.queue.lock();
             queue.is_taken_care_of = false;
-            queue.waiting.clear();
+            let gone = std::mem::take(&mut queue.waiting);
+            // Whoever is woken by this may ask again at once.
+            drop(queue);
+            drop(gone);
         }
     }
 }
@@ -197,6 +200,8 @@ impl Line {
             let mut answers = self.read_all(&[Asked { keys, tags }]).await?;
             return answers.next().ok_or(FarError::Slow);
         }
+        // There for as long as somebody holds it, as whoever called us does.
+        let line = self.me.upgrade().ok_or(FarError::Closed)?;
         let (answer, answered) = oneshot::channel();
         let waiting = Waiting { keys: keys.into(), tags: tags.into(), answer };
         let nobody_cares = {
@@ -205,10 +210,7 @@ impl Line {
             !std::mem::replace(&mut queue.is_taken_care_of, true)
         };
         if nobody_cares {
-            // There for as long as somebody holds it, as whoever called us does.
-            if let Some(line) = self.me.upgrade() {
-                Care::of(line).begin();
-            }
+            Care::of(line).begin();
         }
         // Dropped without an answer: the runtime is stopping.
         answered.await.unwrap_or(Err(FarError::Closed))

@@ -176,14 +176,14 @@ impl Tiers {
         };
         let known = AsRead { tags: &call.tags, watched: &asked.watched, generations };
         let unknown = opened.unknown_tags(&call.tags);
-        let judged = if unknown.is_empty() {
-            self.judge(call, link, &asked, opened, known, now)
-        } else {
-            // Tags that a loader learned: read after the value, like the others.
-            let read = self.read_tags(link, unknown).await?.behind(known);
-            self.judge(call, link, &asked, opened, read.as_read(), now)
+        // Tags that a loader learned: read after the value, like the others. That took its time.
+        let learned = match unknown.is_empty() {
+            true => None,
+            false => Some((self.read_tags(link, unknown).await?.behind(known), self.clock.now())),
         };
-        match judged {
+        let (read, now) =
+            learned.as_ref().map_or((known, now), |(read, now)| (read.as_read(), *now));
+        match self.judge(call, link, &asked, opened, read, now) {
             Ok(seen) => Ok(seen),
             Err(why) => self.discard(call, &why).await,
         }
@@ -201,8 +201,7 @@ impl Tiers {
         };
         let watched = self.watch(&tags);
         let got = link.get(&keys, &tags).await?;
-        let now = self.clock.now();
-        self.learn(&watched, &got.generations, now);
+        self.learn(&watched, &got.generations, self.clock.now());
         let mut known = ByTag::with_hasher(FixedState::default());
         known.extend(Read { tags, watched, generations: got.generations }.each());
         let opened: Vec<_> = calls
@@ -222,6 +221,7 @@ impl Tiers {
                 Err(why) => self.skipped(&why.to_string()),
             }
         }
+        let now = self.clock.now();
         let (mut seen, mut unreadable) = (Vec::with_capacity(calls.len()), Vec::new());
         for ((call, asked), opened) in calls.iter().zip(&asked).zip(opened) {
             let judged = opened.map(|opened| {
