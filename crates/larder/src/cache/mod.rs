@@ -300,10 +300,6 @@ where
 
     fn call(&self, key: &K, takes_none: bool) -> Result<Call, Error> {
         let name = self.name(key)?;
-        self.call_of(key, &name, takes_none)
-    }
-
-    fn call_of(&self, key: &K, name: &[u8], takes_none: bool) -> Result<Call, Error> {
         let mut tags = SmallVec::new();
         let user = self.user.iter().flatten();
         let own = user.map(|user| Tag::of_user(&self.shared.name, user));
@@ -314,7 +310,7 @@ where
             }
         }
         Ok(Call {
-            key: Key::new(name),
+            key: Key::new(&name),
             tags,
             shape: self.shared.shape.clone(),
             policy: self.shared.policy.clone(),

@@ -42,7 +42,6 @@ pub(crate) struct Settings {
 
 /// The shared side in Redis.
 pub(crate) struct RedisFar {
-    app: Arc<str>,
     tracked: Arc<Supervisor>,
     untracked: Arc<Supervisor>,
     end_deadline: Duration,
@@ -64,10 +63,9 @@ impl RedisFar {
             Pushed::Key(name) => changes(Change::Name(name)),
             Pushed::Gap => changes(Change::Gap),
         });
-        let app: Arc<str> = Arc::from(app);
         let terms = Terms {
             access: access.clone(),
-            app: app.clone(),
+            app: Arc::from(app),
             scripts: &ALL,
             bound: settings.bound,
             deadline: settings.deadline,
@@ -100,16 +98,11 @@ impl RedisFar {
             tasks.spawn(supervisor.clone().run(first));
         }
         Ok(RedisFar {
-            app,
             tracked,
             untracked,
             end_deadline: settings.end_deadline,
             tasks: parking_lot::Mutex::new(tasks),
         })
-    }
-
-    async fn ask_untracked(&self, pipeline: &Pipeline) -> Result<Vec<Value>, FarError> {
-        ask_within(&*self.untracked.line()?, pipeline, self.end_deadline).await
     }
 }
 
@@ -120,15 +113,15 @@ impl Far for RedisFar {
 
     fn end<'a>(&'a self, ended: &'a [Ended]) -> Reply<'a, ()> {
         Box::pin(async move {
-            let mut pipeline = pipe();
+            let (line, mut pipeline) = (self.untracked.line()?, pipe());
             for name in ended {
                 match name {
                     // Both in one command; one of a wrong type goes like any other.
                     Ended::Key(key) => pipeline.cmd("UNLINK").arg(key.v()).arg(key.l()),
-                    Ended::Tag(tag) => pipeline.cmd("UNLINK").arg(tag.redis_name(&self.app)),
+                    Ended::Tag(tag) => pipeline.cmd("UNLINK").arg(tag.redis_name(line.app())),
                 };
             }
-            let answers = self.ask_untracked(&pipeline).await?;
+            let answers = ask_within(&line, &pipeline, self.end_deadline).await?;
             answers.into_iter().try_for_each(|answer| accepted(answer).map(drop))
         })
     }
@@ -137,7 +130,8 @@ impl Far for RedisFar {
         Box::pin(async move {
             let mut call = PUT.call(&[key.v(), &key.l()]);
             call.arg(envelope).arg(ms(keep));
-            one(self.ask_untracked(&alone(call)).await?).map(drop)
+            let line = self.untracked.line()?;
+            one(line.ask(&alone(call), self.end_deadline).await?).map(drop)
         })
     }
 
