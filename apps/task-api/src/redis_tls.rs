@@ -31,14 +31,18 @@ pub(crate) struct RedisTls {
 }
 
 impl RedisTls {
-    /// Each that was given, with the name larder has for it.
+    /// Each with the name larder has for it.
+    fn all(&self) -> [(&'static str, &'static str, Option<&PathBuf>); 3] {
+        [
+            (CA, "ca_pem", self.ca.as_ref()),
+            (CERT, "client_certificate_pem", self.cert.as_ref()),
+            (KEY, "client_key_pem", self.key.as_ref()),
+        ]
+    }
+
+    /// Those that were given.
     fn given(&self) -> impl Iterator<Item = (&'static str, &'static str, &PathBuf)> {
-        let all = [
-            (CA, "ca_pem", &self.ca),
-            (CERT, "client_certificate_pem", &self.cert),
-            (KEY, "client_key_pem", &self.key),
-        ];
-        all.into_iter().filter_map(|(name, larders, file)| Some((name, larders, file.as_ref()?)))
+        self.all().into_iter().filter_map(|(name, larders, file)| Some((name, larders, file?)))
     }
 
     /// Looks at what can be wrong before a file is read.
@@ -102,9 +106,7 @@ impl RedisTls {
             }
         }
         let mut why = why.to_owned();
-        for (name, larders) in
-            [(CA, "ca_pem"), (CERT, "client_certificate_pem"), (KEY, "client_key_pem")]
-        {
+        for (name, larders, _) in self.all() {
             why = why.replace(&format!("Tls::{larders}"), name);
         }
         format!("REDIS_URL (--redis-url): {why}")

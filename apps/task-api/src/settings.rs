@@ -110,8 +110,17 @@ impl Settings {
     }
 
     fn of(arguments: Arguments, secret: Option<OsString>) -> Result<Settings, clap::Error> {
-        let Arguments { listen, database, mongodb_url, redis_url, database_delay, .. } = arguments;
-        let Arguments { redis_tls, head_wait, body_wait, demo, .. } = arguments;
+        let Arguments {
+            listen,
+            database,
+            mongodb_url,
+            redis_url,
+            redis_tls,
+            database_delay,
+            head_wait,
+            body_wait,
+            demo,
+        } = arguments;
         // A misspelt variable must not turn a fleet into processes that know nothing of each other.
         if redis_url.as_ref().is_some_and(|url| url.is_empty()) {
             let text = "REDIS_URL (--redis-url) is empty: give an address, or unset it";
