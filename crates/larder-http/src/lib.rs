@@ -1,0 +1,1 @@
+//! An HTTP response cache as a tower layer, over [`larder`].
