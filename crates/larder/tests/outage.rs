@@ -354,3 +354,27 @@ async fn what_could_not_be_ended_is_not_served_by_whoever_ended_it() {
     assert_eq!(world.has("key").await, "nothing");
     assert!(tagged.get("tagged").await.unwrap().is_none());
 }
+
+/// The runtime on which larder was opened is not driven any more, and its callers are on another: a reader that waits
+/// for its turn behind the first has the same deadline as that one.
+#[test]
+fn a_queued_reader_does_not_wait_for_a_runtime_that_stands_still() {
+    let server = Server::start();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (opened_on, callers_on) = (runtime(), runtime());
+    let builder = Larder::builder("test").redis(server.url());
+    let builder = builder.far_deadline(Duration::from_millis(100));
+    let larder = opened_on.block_on(builder.open()).unwrap();
+    let words: larder::Cache<u32, String> = larder.cache("words").shared().unwrap();
+    callers_on.block_on(async {
+        let mut asking = tokio::task::JoinSet::new();
+        for n in 0..8 {
+            let words = words.clone();
+            asking.spawn(async move { words.get(&n).await.unwrap().is_none() });
+        }
+        while let Some(found) = support::soon("an answer", asking.join_next()).await {
+            assert!(found.unwrap());
+        }
+    });
+    assert_eq!(words.stats().far_skipped, 8, "far gave no answer to any of them");
+}

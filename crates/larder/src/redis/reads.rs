@@ -77,6 +77,16 @@ struct Queue {
     is_taken_care_of: bool,
 }
 
+impl Queue {
+    fn push(&mut self, one: Waiting) {
+        if self.waiting.len() == self.waiting.capacity() {
+            // Nobody takes them, it may be: the queue is as long as there are callers, not calls.
+            self.waiting.retain(|one| !one.answer.is_closed());
+        }
+        self.waiting.push(one);
+    }
+}
+
 /// Counts the callers of a command, whatever becomes of it.
 struct OnItsWay<'a> {
     reads: &'a Reads,
@@ -206,14 +216,19 @@ impl Line {
         let waiting = Waiting { keys: keys.into(), tags: tags.into(), answer };
         let nobody_cares = {
             let mut queue = self.reads.queue.lock();
-            queue.waiting.push(waiting);
+            queue.push(waiting);
             !std::mem::replace(&mut queue.is_taken_care_of, true)
         };
         if nobody_cares {
             Care::of(line).begin();
         }
-        // Dropped without an answer: the runtime is stopping.
-        answered.await.unwrap_or(Err(FarError::Closed))
+        // Its turn, a command and a script that is told again. Care has the same deadline, but on another
+        // runtime than this caller's, perhaps, and that one may not be driven any more.
+        let patience = 2 * self.deadline() + TURN;
+        match self.clock().within(patience, answered).await {
+            Some(answer) => answer.unwrap_or(Err(FarError::Closed)),
+            None => Err(FarError::Slow),
+        }
     }
 
     /// To each caller what it asked for.
