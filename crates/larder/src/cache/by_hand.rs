@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use super::{Cache, erase};
-use crate::entry::Entry;
+use crate::entry::{Entry, Held, Origin};
 use crate::error::Error;
 use crate::key::ToKey;
 use crate::source::Loaded;
+use crate::strategy::Call;
 use crate::strategy::by_hand::{self, HandLease};
 
 /// What [`Cache::lease`] gave.
@@ -53,6 +55,17 @@ impl<V: Send + Sync + 'static> Lease<V> {
         stored(self.hand.store(erase(value.into())).await)
     }
 
+    /// False: far could not be asked for it, and nothing will be stored.
+    pub fn is_held(&self) -> bool {
+        self.hand.is_held()
+    }
+
+    /// Whether it was granted over an entry that was there, of no use to the caller: then nothing had
+    /// ended that one.
+    pub fn replaces(&self) -> bool {
+        self.hand.replaces()
+    }
+
     /// Remembers that there is none.
     pub async fn store_none(self) -> Stored {
         stored(self.hand.store(Loaded::new(None)).await)
@@ -80,13 +93,62 @@ where
     /// down is no error: the lease you get then stores nothing.
     pub async fn lease(&self, key: &K) -> Result<Leased<V>, Error> {
         let call = self.call(key, true)?;
-        Ok(match self.shared.tiers.lease(call).await? {
+        Ok(self.leased(self.shared.tiers.lease(call).await?))
+    }
+
+    /// Returns the entry for `key` if it is `good`, or the right to replace it: [`lease`](Self::lease)
+    /// for those who can tell that an entry is of no use to them while to others it may be. Waits while
+    /// another loads, and looks at what that one stored.
+    ///
+    /// # Cost, errors
+    /// As [`lease`](Self::lease); one trip less where near has the entry that is not good.
+    pub async fn lease_unless<Good>(&self, key: &K, good: Good) -> Result<Leased<V>, Error>
+    where
+        Good: Fn(&Entry<V>) -> bool + Send + Sync + 'static,
+    {
+        let call = self.call_unless(key, good)?;
+        Ok(self.leased(self.shared.tiers.lease(call).await?))
+    }
+
+    /// The same without waiting. `None`: another has the lease, or far cannot be asked.
+    ///
+    /// # Cost
+    /// Round trips to far: 0 if near has a good entry, else 1; 1 more where far has another one that is
+    /// not good.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Key`](crate::ErrorKind::Key).
+    pub async fn try_lease_unless<Good>(
+        &self,
+        key: &K,
+        good: Good,
+    ) -> Result<Option<Leased<V>>, Error>
+    where
+        Good: Fn(&Entry<V>) -> bool + Send + Sync + 'static,
+    {
+        let call = self.call_unless(key, good)?;
+        Ok(self.shared.tiers.try_lease(call).await.map(|leased| self.leased(leased)))
+    }
+
+    fn call_unless<Good>(&self, key: &K, good: Good) -> Result<Call, Error>
+    where
+        Good: Fn(&Entry<V>) -> bool + Send + Sync + 'static,
+    {
+        let clock = self.shared.tiers.clock.clone();
+        let accepts = move |held: &Held| {
+            Entry::of(held, Origin::Near, clock.now()).is_some_and(|entry| good(&entry))
+        };
+        Ok(Call { accepts: Some(Arc::new(accepts)), ..self.call(key, false)? })
+    }
+
+    fn leased(&self, leased: by_hand::Leased) -> Leased<V> {
+        match leased {
             by_hand::Leased::Found(answer) => match self.entry_of(&answer) {
                 Some(entry) => Leased::Found(entry),
                 None => Leased::Nothing,
             },
             by_hand::Leased::Held(hand) => Leased::Held(Lease { hand, value: PhantomData }),
-        })
+        }
     }
 
     /// Keeps a value whose only home is the cache: a session, a computed thing. The last writer wins,

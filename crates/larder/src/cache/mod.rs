@@ -270,7 +270,7 @@ where
         let now = tiers.clock.now();
         match tiers.near_take(&name, &self.extra, takes_none, now, |kept| take(kept, now)) {
             Ok(taken) => Ok(Some(taken)),
-            Err(NearHit::Fresh(_)) => Ok(None),
+            Err(NearHit::Fresh) => Ok(None),
             Err(near) => Err(near),
         }
     }
@@ -315,6 +315,7 @@ where
             shape: self.shared.shape.clone(),
             policy: self.shared.policy.clone(),
             takes_none,
+            accepts: None,
         })
     }
 

@@ -83,6 +83,44 @@ impl Tag {
     }
 }
 
+/// As its name, in bytes: what a value says of the tags of another.
+impl serde::Serialize for Tag {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Tag {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Tag, D::Error> {
+        struct Name;
+
+        impl<'de> serde::de::Visitor<'de> for Name {
+            type Value = Tag;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "the name of a tag, of at most {NAME_BYTES_MAX} bytes")
+            }
+
+            fn visit_bytes<E: serde::de::Error>(self, name: &[u8]) -> Result<Tag, E> {
+                Tag::from_name(name).ok_or_else(|| E::invalid_length(name.len(), &self))
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Tag, A::Error> {
+                let mut name = Vec::new();
+                while let Some(byte) = seq.next_element()? {
+                    if name.len() > NAME_BYTES_MAX {
+                        break;
+                    }
+                    name.push(byte);
+                }
+                self.visit_bytes(&name)
+            }
+        }
+
+        deserializer.deserialize_bytes(Name)
+    }
+}
+
 impl From<&str> for Tag {
     fn from(name: &str) -> Tag {
         Tag::new(name)

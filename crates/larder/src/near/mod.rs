@@ -21,6 +21,7 @@ use quick_cache::sync::Cache as Engine;
 use quick_cache::{OptionsBuilder, Weighter, sync::DefaultLifecycle};
 
 use crate::clock::{Clock, Moment};
+use crate::entry::Token;
 use crate::key::{Key, Tag};
 
 mod absent;
@@ -85,6 +86,16 @@ const OVERHEAD: u64 = 330;
 impl Weighter<Slot, ()> for ByWeight {
     fn weight(&self, Slot { key, kept }: &Slot, (): &()) -> u64 {
         OVERHEAD + key.v().len() as u64 + kept.held.weight + 96 * kept.watched.len() as u64
+    }
+}
+
+impl Looked {
+    /// Of the envelope that is here, usable or not.
+    pub(crate) fn id(&self) -> Option<Token> {
+        match self {
+            Looked::Fresh(kept) | Looked::Stale(kept) | Looked::Recheck(kept) => kept.held.id,
+            Looked::Expired | Looked::Nothing => None,
+        }
     }
 }
 

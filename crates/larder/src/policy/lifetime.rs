@@ -71,6 +71,16 @@ impl Lifetime {
         self
     }
 
+    /// How long an entry is fresh, as it was set: chance is not taken off.
+    pub const fn fresh(&self) -> Duration {
+        self.fresh
+    }
+
+    /// For how much longer it is kept once it is stale.
+    pub const fn stale(&self) -> Duration {
+        self.stale
+    }
+
     /// Refuses what cannot be meant.
     pub(crate) fn check(&self) -> Result<(), Error> {
         within("fresh_for", self.fresh)?;

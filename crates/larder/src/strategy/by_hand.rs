@@ -1,6 +1,6 @@
 //! The same road for those who load themselves: cache-aside, fenced.
 
-use super::lookup::Seen;
+use super::lookup::{Asking, Seen};
 use super::read_through::{Decision, Hit, Known, Lead, Looking};
 use super::store::Outcome;
 use super::tags::Tags;
@@ -9,6 +9,7 @@ use crate::clock::Moment;
 use crate::coordination::lease::Lease;
 use crate::entry::{Origin, Value};
 use crate::error::Error;
+use crate::far::Claim;
 use crate::observe::Event;
 use crate::source::Loaded;
 
@@ -24,8 +25,21 @@ pub(crate) struct HandLease {
     tiers: Tiers,
     call: Call,
     began: Moment,
-    right: Option<(Lease, Option<Tags>, Owned<()>)>,
+    right: Option<Right>,
 }
+
+/// A lease, and what goes with it.
+struct Right {
+    lease: Lease,
+    /// Of what will be stored.
+    tags: Option<Tags>,
+    /// An entry was there when it was granted.
+    replaces: bool,
+    _renewing: Owned<()>,
+}
+
+/// How often an entry that cannot be used is looked past before the lease is left to others.
+const LOOKS: usize = 3;
 
 impl Tiers {
     /// Near, then far; never the source.
@@ -67,33 +81,83 @@ impl Tiers {
                 self.skipped(&why);
                 None
             }
-            Decision::Lead(lead) => {
-                let Lead { lease, states, watched, stale: _ } = *lead;
-                let need = call.need(call.policy.lifetime);
-                let tags = self.ready(&call.tags, need, lease.link(), &states, watched).await;
-                let renewal = lease.renewal(self.clock.clone());
-                let (clock, most) = (self.clock.clone(), call.policy.max_load);
-                let renewing = self.runtime.spawn(async move {
-                    // Lost or out of time: the store will be refused, and says so.
-                    let _ = clock.within(most, renewal).await;
-                });
-                Some((lease, tags, Owned(renewing)))
-            }
+            Decision::Lead(lead) => Some(self.right(&call, *lead).await),
         };
-        Ok(Leased::Held(Box::new(HandLease {
-            tiers: self.clone(),
-            began: self.clock.now(),
-            call,
-            right,
-        })))
+        Ok(Leased::Held(self.hand(call, right)))
+    }
+
+    /// The same without waiting. `None`: another has the lease, or far cannot be asked for it.
+    pub(crate) async fn try_lease(&self, call: Call) -> Option<Leased> {
+        if let Hit::Fresh(answer) = self.hit_near(&call) {
+            return Some(Leased::Found(answer));
+        }
+        let mut seen = self.near.get(call.key.v(), &call.tags, self.clock.now()).id();
+        for _ in 0..LOOKS {
+            let link = self.far.link().ok()?;
+            let Asking { asked, lease, read, generations } =
+                self.ask_for_lease(&call, &link, seen).await.ok()?;
+            match read.claim {
+                Claim::Granted => {
+                    let lease = lease.granted(self.far.clone());
+                    let (states, watched) = (read.tags, asked.watched);
+                    let replaces = read.is_there;
+                    let lead = Lead { lease, states, watched, replaces, stale: None };
+                    let right = self.right(&call, lead).await;
+                    return Some(Leased::Held(self.hand(call, Some(right))));
+                }
+                Claim::Value(bytes) => {
+                    lease.not_granted();
+                    let now = self.clock.now();
+                    match self.take(&call, &link, asked, &bytes, &generations, now).await.ok()? {
+                        Seen::Alive(kept) => {
+                            return Some(Leased::Found((kept.held.clone(), Origin::Far)));
+                        }
+                        Seen::Stale(kept) => seen = kept.held.id,
+                        Seen::Rejected(id) => seen = id,
+                    }
+                }
+                Claim::Held(_) | Claim::Failed(..) | Claim::Foreign => {
+                    lease.not_granted();
+                    return None;
+                }
+            }
+        }
+        None
+    }
+
+    /// Makes the tags ready, and has the lease renewed.
+    async fn right(&self, call: &Call, lead: Lead) -> Right {
+        let Lead { lease, states, watched, replaces, stale: _ } = lead;
+        let need = call.need(call.policy.lifetime);
+        let tags = self.ready(&call.tags, need, lease.link(), &states, watched).await;
+        let renewal = lease.renewal(self.clock.clone());
+        let (clock, most) = (self.clock.clone(), call.policy.max_load);
+        let renewing = self.runtime.spawn(async move {
+            // Lost or out of time: the store will be refused, and says so.
+            let _ = clock.within(most, renewal).await;
+        });
+        Right { lease, tags, replaces, _renewing: Owned(renewing) }
+    }
+
+    fn hand(&self, call: Call, right: Option<Right>) -> Box<HandLease> {
+        Box::new(HandLease { tiers: self.clone(), began: self.clock.now(), call, right })
     }
 }
 
 impl HandLease {
+    /// Whether far has granted it, and all is ready.
+    pub(crate) fn is_held(&self) -> bool {
+        self.right.as_ref().is_some_and(|right| right.tags.is_some())
+    }
+
+    pub(crate) fn replaces(&self) -> bool {
+        self.right.as_ref().is_some_and(|right| right.replaces)
+    }
+
     /// True when the value was stored, and is alive.
     pub(crate) async fn store(self, loaded: Loaded<Option<Value>>) -> bool {
         let HandLease { tiers, call, began, right } = self;
-        let Some((lease, tags, renewing)) = right else {
+        let Some(Right { lease, tags, replaces: _, _renewing: renewing }) = right else {
             return false;
         };
         // Renewed until the store's answer is there.

@@ -272,8 +272,8 @@ impl Tiers {
         let server_now_ms = link.server_ms_at(now);
         let verdict = opened.judge(tags, generations, &call.tags, &call.shape, server_now_ms, now);
         let (held, fresh) = match verdict {
-            Ok(Verdict::Alive(held)) if call.takes(&held) => (Arc::new(held), true),
-            Ok(Verdict::Stale(held)) if call.takes(&held) => (Arc::new(held), false),
+            Ok(Verdict::Alive(held)) if call.finds(&held) => (Arc::new(held), true),
+            Ok(Verdict::Stale(held)) if call.finds(&held) => (Arc::new(held), false),
             Ok(Verdict::Large(why)) => {
                 let why = &why.to_string();
                 self.observe.tell(Event::Unreadable { cache: self.observe.cache(), why });
@@ -288,6 +288,9 @@ impl Tiers {
         }
         let kept = self.kept(&held, link, asked.at, tags, watched);
         self.near.keep(&call.key, kept.clone(), asked.epoch);
+        if !call.takes(&held) {
+            return Ok(Seen::Rejected(Some(id)));
+        }
         Ok(if fresh { Seen::Alive(kept) } else { Seen::Stale(kept) })
     }
 

@@ -60,7 +60,12 @@ pub(crate) struct Call {
     pub(crate) policy: Arc<Policy>,
     /// Whether "there is none" is an answer.
     pub(crate) takes_none: bool,
+    /// What else an entry must be to be an answer; one that is not is as good as none.
+    pub(crate) accepts: Option<Accepts>,
 }
+
+/// Whether an entry is what a caller can use.
+pub(crate) type Accepts = Arc<dyn Fn(&Held) -> bool + Send + Sync>;
 
 impl Call {
     /// How long a tag must be there for an entry of this lifetime, from before its load.
@@ -69,6 +74,11 @@ impl Call {
     }
 
     fn takes(&self, held: &Held) -> bool {
+        self.finds(held) && self.accepts.as_ref().is_none_or(|accepts| accepts(held))
+    }
+
+    /// Is it an entry at all, to this call?
+    fn finds(&self, held: &Held) -> bool {
         self.takes_none || held.value.is_some()
     }
 

@@ -78,7 +78,7 @@ pub(super) enum Known {
 
 /// What near has.
 pub(crate) enum NearHit {
-    Fresh(Arc<Kept>),
+    Fresh,
     /// To be served if the cache serves what is stale, and to be refreshed.
     Stale(Arc<Kept>),
     /// Something that may not be served as it is.
@@ -100,6 +100,8 @@ pub(super) struct Lead {
     pub(super) lease: Lease,
     pub(super) states: Vec<Option<TagState>>,
     pub(super) watched: Watches,
+    /// What was looked past is still there: nothing has ended it.
+    pub(super) replaces: bool,
     /// Stands in if the load fails.
     pub(super) stale: Option<OnHand>,
 }
@@ -153,7 +155,7 @@ impl Tiers {
         match looked {
             Looked::Fresh(kept) if takes_none || kept.held.value.is_some() => {
                 self.observe.hit_near();
-                NearHit::Fresh(kept)
+                NearHit::Fresh
             }
             Looked::Stale(kept) if takes_none || kept.held.value.is_some() => NearHit::Stale(kept),
             Looked::Nothing => NearHit::Nothing,
@@ -164,9 +166,12 @@ impl Tiers {
     /// The same, for one call whatever its types.
     pub(super) fn hit_near(&self, call: &Call) -> Hit {
         let looked = self.near.get(call.key.v(), &call.tags, self.clock.now());
-        match self.near_hit(looked, call.takes_none) {
-            NearHit::Fresh(kept) => Hit::Fresh((kept.held.clone(), Origin::Near)),
-            NearHit::Stale(kept) if call.serves_at_once(&kept.held) => {
+        match looked {
+            Looked::Fresh(kept) if call.takes(&kept.held) => {
+                self.observe.hit_near();
+                Hit::Fresh((kept.held.clone(), Origin::Near))
+            }
+            Looked::Stale(kept) if call.takes(&kept.held) && call.serves_at_once(&kept.held) => {
                 Hit::Stale((kept.held.clone(), Origin::Near))
             }
             _ => Hit::Missed(Known::Nothing),
@@ -374,6 +379,12 @@ impl Tiers {
                     Looked::Stale(kept) if call.takes(&kept.held) => {
                         stale = Some(OnHand { kept, origin: Origin::Near });
                     }
+                    // Far is asked for another, or for the lease over this one.
+                    Looked::Stale(kept) | Looked::Fresh(kept)
+                        if !call.takes(&kept.held) && kept.held.id.is_some() =>
+                    {
+                        (seen, try_hit) = (kept.held.id, false);
+                    }
                     Looked::Expired => try_hit = false,
                     _ => try_hit = !self.near.absent.take(name),
                 }
@@ -405,7 +416,9 @@ impl Tiers {
                     let lease = lease.granted(self.far.clone());
                     self.observe.tell(Event::Miss { cache: self.observe.cache() });
                     let (states, watched) = (read.tags, asked.watched);
-                    return Decision::Lead(Box::new(Lead { lease, states, watched, stale }));
+                    let replaces = read.is_there;
+                    let lead = Lead { lease, states, watched, replaces, stale };
+                    return Decision::Lead(Box::new(lead));
                 }
                 Claim::Value(bytes) => {
                     lease.not_granted();
@@ -478,7 +491,7 @@ impl Tiers {
     pub(super) async fn lead(
         &self,
         call: &Call,
-        Lead { lease, states, watched, stale }: Lead,
+        Lead { lease, states, watched, stale, replaces: _ }: Lead,
         ask: Ask,
         lost: impl FnOnce(),
     ) -> Landed {

@@ -157,7 +157,8 @@ impl Tiers {
             Claim::Granted => {
                 let lease = lease.granted(self.far.clone());
                 let (states, watched) = (read.tags, asked.watched);
-                let lead = Lead { lease, states, watched, stale: None };
+                let replaces = read.is_there;
+                let lead = Lead { lease, states, watched, replaces, stale: None };
                 let landed = self.lead(call, lead, ask, || {}).await;
                 let ok = landed.answer.is_ok();
                 self.observe.tell(Event::Refresh { cache: self.observe.cache(), ok });
