@@ -42,6 +42,9 @@ pub(crate) fn run(missing: Missing) -> Result<(), String> {
             ))
         });
     }
+    report.step("larder-http with no feature alone", || {
+        passes("clippy --package larder-http --no-default-features -- -D warnings")
+    });
     report.step("task-api without MongoDB", || {
         passes("clippy --package task-api --all-targets -- -D warnings")
     });
