@@ -27,7 +27,10 @@ const PING_WAIT: Duration = Duration::from_secs(1);
 const PATH_SHOWN_MAX: usize = 200;
 
 pub(crate) fn router(app: App) -> Router {
-    let api = if app.demo { tasks::routes().merge(demo::routes()) } else { tasks::routes() };
+    let mut api = tasks::routes(&app);
+    if app.demo {
+        api = api.merge(demo::routes());
+    }
     Router::new()
         .nest("/api/v1", api)
         .route("/healthz", get(alive))

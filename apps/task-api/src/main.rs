@@ -1,7 +1,7 @@
 //! A task API whose reads are cached by larder: the service people copy from.
 //!
 //! Reads settings, connects, serves, stops cleanly. All that knows of the cache is in
-//! `tasks/cached.rs`, and the few lines here that open it.
+//! `tasks/cached.rs` and `tasks/responses.rs`, and the few lines here that open it.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -107,7 +107,14 @@ async fn open(settings: &Settings) -> Result<App, String> {
     let larder = larder.open().await.map_err(|why| settings.redis_tls.named(&why.to_string()))?;
     let tasks = CachedTasks::new(source, larder).map_err(|why| why.to_string())?;
     let sessions = Arc::new(Sessions::new(&settings.secret));
-    Ok(App { sessions, tasks, far, body_wait: settings.body_wait, demo: settings.demo })
+    Ok(App {
+        sessions,
+        tasks,
+        response_cache: settings.response_cache,
+        far,
+        body_wait: settings.body_wait,
+        demo: settings.demo,
+    })
 }
 
 async fn connect(source: &Source) -> Result<Arc<dyn Repository>, String> {

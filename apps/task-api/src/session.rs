@@ -1,12 +1,16 @@
 //! Who is asking: a JSON Web Token, verified, and the user it names.
 //!
-//! A [`Session`] is taken out of the `Authorization` header of each request; there is no other way to
-//! one. Nothing about it is cached: a token is verified anew each time, so what it may do ends
-//! when it ends. Only HS256 is accepted, whatever the token says of itself.
+//! [`verified`] stands before every route that belongs to users. It takes the token out of the
+//! `Authorization` header and leaves a [`Session`] with the request: for the handler, and for the cache of
+//! responses before it, which asks whose they are. There is no other way to one. Nothing about it is cached:
+//! a token is verified anew each time, so what it may do ends when it ends. Only HS256 is
+//! accepted, whatever the token says of itself.
 
-use axum::extract::FromRequestParts;
-use axum::http::header;
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::Response;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -23,26 +27,29 @@ const NO_TOKEN: &str = r#"Bearer realm="task-api""#;
 const BAD_TOKEN: &str = r#"Bearer realm="task-api", error="invalid_token""#;
 
 /// A verified caller.
+#[derive(Clone)]
 pub(crate) struct Session {
     pub(crate) user: UserId,
 }
 
-impl FromRequestParts<App> for Session {
+/// For a layer: lets nobody in who is not known, and leaves the [`Session`] of who is.
+pub(crate) async fn verified(
+    State(app): State<App>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let session = app.sessions.session(request.headers())?;
+    request.extensions_mut().insert(session);
+    Ok(next.run(request).await)
+}
+
+impl<S: Sync> FromRequestParts<S> for Session {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Session, Problem> {
-        let sent = parts.headers.get(header::AUTHORIZATION).and_then(|sent| sent.to_str().ok());
-        let token = sent.and_then(|sent| sent.split_once(' ')).and_then(|(scheme, token)| {
-            scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
-        });
-        let Some(token) = token else {
-            let detail = "send a token: `Authorization: Bearer <token>`";
-            return Err(Problem::unauthorized(detail, NO_TOKEN));
-        };
-        let user = app.sessions.verify(token).map_err(|why| {
-            Problem::unauthorized(format!("the token is refused: {why}"), BAD_TOKEN)
-        })?;
-        Ok(Session { user })
+    /// What [`verified`] left. Where it does not stand before the route nobody is let in.
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Session, Problem> {
+        let session = parts.extensions.get::<Session>().cloned();
+        session.ok_or_else(|| Problem::internal(&"a route takes a session that nobody verified"))
     }
 }
 
@@ -78,6 +85,22 @@ impl Sessions {
             decoding: DecodingKey::from_secret(secret.as_bytes()),
             validation,
         }
+    }
+
+    /// Who sends these headers.
+    fn session(&self, headers: &HeaderMap) -> Result<Session, Problem> {
+        let sent = headers.get(header::AUTHORIZATION).and_then(|sent| sent.to_str().ok());
+        let token = sent.and_then(|sent| sent.split_once(' ')).and_then(|(scheme, token)| {
+            scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+        });
+        let Some(token) = token else {
+            let detail = "send a token: `Authorization: Bearer <token>`";
+            return Err(Problem::unauthorized(detail, NO_TOKEN));
+        };
+        let user = self.verify(token).map_err(|why| {
+            Problem::unauthorized(format!("the token is refused: {why}"), BAD_TOKEN)
+        })?;
+        Ok(Session { user })
     }
 
     /// The user a token names.

@@ -13,6 +13,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
 use crate::redis_tls::RedisTls;
+use crate::state::ResponseCache;
 use crate::tasks::Place;
 
 /// Whether this program was built to speak to MongoDB.
@@ -57,6 +58,17 @@ struct Arguments {
     #[command(flatten)]
     redis_tls: RedisTls,
 
+    /// Keeps whole responses to GET, beside the data that they are made of. Off: the data alone. Writes end both
+    /// whatever is set here, so the processes of a fleet may differ
+    #[arg(
+        long,
+        env = "TASK_API_RESPONSE_CACHE",
+        value_name = "STATE",
+        value_enum,
+        default_value = "on"
+    )]
+    response_cache: ResponseCache,
+
     /// Makes every database query this much slower, like 50ms or 1s. 0 unless set; 50ms with --demo
     #[arg(long, env = "TASK_API_DATABASE_DELAY", value_name = "TIME", value_parser = time)]
     database_delay: Option<Duration>,
@@ -91,6 +103,7 @@ pub(crate) struct Settings {
     pub(crate) redis_url: Option<String>,
     pub(crate) redis_tls: RedisTls,
     pub(crate) secret: Secret,
+    pub(crate) response_cache: ResponseCache,
     pub(crate) database_delay: Duration,
     /// How long clients may take for a head, and for a body.
     pub(crate) head_wait: Duration,
@@ -116,6 +129,7 @@ impl Settings {
             mongodb_url,
             redis_url,
             redis_tls,
+            response_cache,
             database_delay,
             head_wait,
             body_wait,
@@ -160,6 +174,7 @@ impl Settings {
             redis_url,
             redis_tls,
             secret,
+            response_cache,
             database_delay,
             head_wait,
             body_wait,
@@ -312,6 +327,15 @@ mod tests {
         assert_eq!(settings.database_delay, Duration::ZERO);
         assert_eq!(settings.app_name, "todo");
         assert_eq!(settings.secret.as_bytes(), LONG.as_bytes());
+    }
+
+    #[test]
+    fn responses_are_cached_unless_it_is_turned_off() {
+        let set = |line: &str| read(line, None).unwrap().response_cache;
+        assert_eq!(set("--demo"), ResponseCache::On);
+        assert_eq!(set("--demo --response-cache off"), ResponseCache::Off);
+        let said = refused("--demo --response-cache=", None);
+        assert!(said.contains("--response-cache") && said.contains("off"), "{said}");
     }
 
     #[test]

@@ -111,16 +111,24 @@ fn another_users_task_is_not_found(on: Database) {
     assert_eq!(ada.get(&path).body["title"], "secret");
 }
 
+/// The response that was kept, or where none is, one made of the data that was.
 fn the_second_read_is_a_hit_and_asks_no_database(on: Database) {
-    let (service, _place) = start(on);
-    let ada = service.client("ada");
-    let path = ada.create("milk");
-    for path in [path.as_str(), TASKS, "/api/v1/tasks?status=todo", NO_TASK] {
-        let (first, second) = (ada.get(path), ada.get(path));
-        assert_eq!((first.x_cache(), second.x_cache()), ("MISS", "HIT"), "{path}");
-        assert!(first.asked_database() && first.came_from("loaded"), "{first:?}");
-        assert!(!second.asked_database() && second.came_from("near"), "{second:?}");
-        assert_eq!((first.status, first.body), (second.status, second.body));
+    for responses in ["on", "off"] {
+        let place = on.place();
+        let service = Service::start(&place.and(&["--response-cache", responses]));
+        let ada = service.client("ada");
+        let path = ada.create("milk");
+        for path in [path.as_str(), TASKS, "/api/v1/tasks?status=todo", NO_TASK] {
+            let (first, second) = (ada.get(path), ada.get(path));
+            assert_eq!((first.x_cache(), second.x_cache()), ("MISS", "HIT"), "{path}");
+            assert!(first.asked_database() && first.came_from("loaded"), "{first:?}");
+            assert!(!second.asked_database(), "{second:?}");
+            assert_eq!(
+                (second.is_kept(), second.came_from("near")),
+                (responses == "on", responses == "off")
+            );
+            assert_eq!((first.status, first.body), (second.status, second.body));
+        }
     }
 }
 
@@ -236,9 +244,12 @@ fn an_unknown_route_or_method_is_a_problem(on: Database) {
     for (path, allowed) in
         [(TASKS, "GET,HEAD,POST"), (NO_TASK, "GET,HEAD,PATCH,DELETE"), ("/healthz", "GET,HEAD")]
     {
-        let answer = ada.send("PUT", path, &[], "");
-        assert_eq!((answer.status, answer.header("allow")), (405, allowed), "{path}");
-        assert_eq!(answer.named().len(), 0);
+        // Which methods there are is no secret.
+        for client in [&ada, &service.stranger()] {
+            let answer = client.send("PUT", path, &[], "");
+            assert_eq!((answer.status, answer.header("allow")), (405, allowed), "{path}");
+            assert_eq!(answer.named().len(), 0);
+        }
     }
 }
 

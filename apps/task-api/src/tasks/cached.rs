@@ -1,11 +1,11 @@
-//! Tasks through the cache: the only file that knows there is one.
+//! Tasks through the cache. Beside `responses.rs` the only file that knows there is one.
 //!
 //! **Reads** go through larder. A task is kept for a minute, a page of a user's tasks for half of one,
 //! both in the user's own part of the cache. When Redis is away the database is asked, and nobody
 //! notices but the database.
 //!
-//! **Writes** commit first and invalidate then, in one trip: the task, and all pages of its user. A
-//! load that began before the commit may still bring the old value; the invalidation ends it, and what
+//! **Writes** commit first and invalidate then, in one trip: the task, and all pages of its user, each by a tag
+//! that the [responses](super::responses) made of it carry as well. A load that began before the commit may still bring the old value; the invalidation ends it, and what
 //! that load would store later is refused. Were it the other way round, a load between the two
 //! would bring the old value back, and nothing would end it for a minute. Both run in a task of
 //! their own, so a client that hangs up cannot come between them. If the process dies between them
@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 
 use super::model::{NewTask, Page, PageKey, Status, Task, TaskChange, TaskId, UserId};
 use super::repository::{Repository, RepositoryError};
+use super::responses::{Responses, pages_tag, task_tag};
 
 #[cfg(test)]
 mod tests;
@@ -56,21 +57,31 @@ pub(crate) struct CachedTasks {
     larder: Larder,
     tasks: UserCache<TaskId, Task>,
     pages: UserCache<PageKey, Page>,
+    responses: Responses,
     /// One permit for each write under way.
     writes: Arc<Semaphore>,
 }
 
 impl CachedTasks {
     /// # Errors
-    /// [`ErrorKind::Config`], if the names or lifetimes below cannot be meant.
-    pub(crate) fn new(source: Arc<dyn Repository>, larder: Larder) -> Result<Self, larder::Error> {
+    /// If the names or lifetimes below cannot be meant.
+    pub(crate) fn new(
+        source: Arc<dyn Repository>,
+        larder: Larder,
+    ) -> Result<Self, larder_http::Error> {
         Ok(CachedTasks {
             source,
             tasks: larder.cache("tasks").lifetime(Lifetime::fresh_for(MINUTE)).per_user()?,
             pages: larder.cache("pages").lifetime(Lifetime::fresh_for(30 * SECOND)).per_user()?,
+            responses: Responses::open(&larder)?,
             larder,
             writes: Arc::new(Semaphore::new(WRITES_MAX as usize)),
         })
+    }
+
+    /// What keeps the responses that are made of what is read here.
+    pub(super) fn responses(&self) -> &Responses {
+        &self.responses
     }
 
     /// A user's task, or the knowledge that there is none: both are cached.
@@ -85,7 +96,8 @@ impl CachedTasks {
             let (source, user, database) = (self.source.clone(), user.clone(), database.clone());
             move || async move { database.time(source.find(&user, id)).await }
         };
-        let found = self.tasks.of(user).look_up(&id, load).await.map_err(failed)?;
+        let tasks = self.tasks.of(user).tagged([task_tag(user, id)]);
+        let found = tasks.look_up(&id, load).await.map_err(failed)?;
         let way = Way { origin: found.origin, took: began.elapsed(), database: database.took() };
         Ok(Answer { value: found.entry.map(Entry::into_inner), way })
     }
@@ -102,7 +114,8 @@ impl CachedTasks {
             let (source, user, database) = (self.source.clone(), user.clone(), database.clone());
             move || async move { database.time(source.page(&user, key)).await }
         };
-        let entry = self.pages.of(user).get_or_load(&key, load).await.map_err(failed)?;
+        let pages = self.pages.of(user).tagged([pages_tag(user)]);
+        let entry = pages.get_or_load(&key, load).await.map_err(failed)?;
         let way = Way { origin: entry.origin(), took: began.elapsed(), database: database.took() };
         Ok(Answer { value: entry.into_inner(), way })
     }
@@ -152,7 +165,7 @@ impl CachedTasks {
             let answer = commit.await;
             // An error too may come from a commit that held; only this one says that none was tried.
             if !matches!(answer, Err(RepositoryError::Busy)) {
-                this.end([this.tasks.of(&user).entry(&id), this.pages.of(&user).all()]).await;
+                this.end([task_tag(&user, id), pages_tag(&user)].map(Target::from)).await;
             }
             drop(permit);
             answer
@@ -162,7 +175,7 @@ impl CachedTasks {
 
     /// The commit holds, so its client is told so whatever happens here. Larder itself sends an
     /// unconfirmed invalidation again until Redis confirms it.
-    async fn end(&self, targets: [Target; 2]) {
+    async fn end<const N: usize>(&self, targets: [Target; N]) {
         let Err(why) = self.larder.invalidate(targets).await else { return };
         if why.kind() == ErrorKind::Unconfirmed {
             tracing::warn!(%why, "a commit holds, its invalidation is sent again until it does");
@@ -179,7 +192,8 @@ impl CachedTasks {
         if seeded {
             // Of a database that stood here before, Redis may still know.
             for user in users {
-                self.end([self.tasks.of(&user).all(), self.pages.of(&user).all()]).await;
+                let (tasks, pages) = (self.tasks.of(&user).all(), self.pages.of(&user).all());
+                self.end([tasks, pages, self.responses.all(&user)]).await;
             }
         }
         Ok(seeded)

@@ -1,9 +1,9 @@
 //! Tasks: what they are, where their truth lives, how they are cached, how they are asked for.
 //!
 //! ```text
-//! routes ──> cached ──> repository ──> delayed? ──> sqlite or mongo
-//!   │          │
-//! input      larder
+//! responses? ──> routes ──> cached ──> repository ──> delayed? ──> sqlite or mongo
+//!     │            │          │
+//! larder-http    input      larder
 //! ```
 //! A request comes in at [`mod@routes`] and goes down once. Everyone speaks of [`model`]'s plain values.
 
@@ -16,6 +16,7 @@ mod model;
 #[cfg(feature = "mongodb")]
 mod mongo;
 mod repository;
+mod responses;
 mod routes;
 mod sqlite;
 

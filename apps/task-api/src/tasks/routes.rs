@@ -1,36 +1,54 @@
 //! HTTP in, HTTP out.
 //!
-//! Each route takes a [`Session`] before anything else: who is not known learns nothing, not even what
-//! was wrong with the rest of the request. Everything a client can get wrong is a [`Problem`]. Every
-//! answer says in `X-Cache` whether it came from the cache.
+//! [`verified`] stands before each route: who is not known learns nothing, not even what was wrong with
+//! the rest of the request. Everything a client can get wrong is a [`Problem`]. Every answer says in
+//! `X-Cache` whether it came from the cache. Inside of `verified` and before the handlers that read stands the
+//! cache of their [responses](super::responses); the handlers know nothing of it.
 
 use axum::Json;
 use axum::Router;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::map_response;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 
 use super::cached::Way;
 use super::input;
 use super::model::TaskId;
 use super::repository::RepositoryError;
+use super::responses::Responses;
 use crate::fields::{Body, NoQuery, Query};
 use crate::problem::Problem;
-use crate::session::Session;
-use crate::state::App;
+use crate::session::{Session, verified};
+use crate::state::{App, ResponseCache};
 
 const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// `/tasks` and all below.
-pub(crate) fn routes() -> Router<App> {
+pub(crate) fn routes(app: &App) -> Router<App> {
+    let verified = from_fn_with_state(app.clone(), verified);
+    let (list, find) =
+        (kept(app, get(list), Responses::of_pages), kept(app, get(find), Responses::of_task));
     Router::new()
-        .route("/tasks", get(list).post(create))
-        .route("/tasks/{id}", get(find).patch(change).delete(remove))
+        .route("/tasks", list.post(create).route_layer(verified.clone()))
+        .route("/tasks/{id}", find.patch(change).delete(remove).route_layer(verified))
         .layer(map_response(bypassed))
+}
+
+/// A route that reads, behind the cache of its responses unless that is turned off.
+fn kept(
+    app: &App,
+    route: MethodRouter<App>,
+    by: fn(&Responses, MethodRouter<App>) -> MethodRouter<App>,
+) -> MethodRouter<App> {
+    match app.response_cache {
+        // The handler's word first: of what it refuses to look for, the cache of responses would say MISS.
+        ResponseCache::On => by(app.tasks.responses(), route.route_layer(map_response(bypassed))),
+        ResponseCache::Off => route,
+    }
 }
 
 async fn list(

@@ -11,6 +11,8 @@ pub(crate) struct Client {
     agent: ureq::Agent,
     url: String,
     token: Option<String>,
+    /// Who is asked by name; the address in the URL unless said.
+    host: Option<&'static str>,
 }
 
 /// What came back.
@@ -28,7 +30,12 @@ impl Client {
             .timeout_global(Some(PATIENCE))
             .max_idle_connections(0)
             .build();
-        Client { agent: settings.into(), url: url.to_owned(), token }
+        Client { agent: settings.into(), url: url.to_owned(), token, host: None }
+    }
+
+    /// As one asks who knows the fleet by its name, and not this process by its port.
+    pub(crate) fn by_name(self, host: &'static str) -> Client {
+        Client { host: Some(host), ..self }
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {
@@ -57,6 +64,9 @@ impl Client {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
+        }
+        if let Some(host) = self.host {
+            request = request.header("host", host);
         }
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -93,6 +103,13 @@ impl Answer {
 
     pub(crate) fn x_cache(&self) -> &str {
         self.header("x-cache")
+    }
+
+    /// Was this answer kept as a whole, so that no handler was asked? It may have been on its way into the
+    /// cache when it was asked for.
+    pub(crate) fn is_kept(&self) -> bool {
+        let status = self.header("cache-status");
+        status.starts_with("larder; hit") || status.ends_with("; collapsed")
     }
 
     /// Did this answer ask the database?

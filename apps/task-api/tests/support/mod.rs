@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use client::Client;
 pub(crate) use redis::Redis;
-pub(crate) use service::{SECRET, Service, refused, token};
+pub(crate) use service::{SECRET, Service, refused, token, token_of};
 
 /// How long anything may take before a test gives up on it. No test waits this long when all is well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

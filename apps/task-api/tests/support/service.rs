@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use jsonwebtoken::{EncodingKey, Header};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Client, PATIENCE, signal, until};
 
@@ -16,8 +16,13 @@ pub(crate) const SECRET: &str = "a secret for tests, of more than 32 bytes";
 /// A token of `user` that lasts longer than any test.
 pub(crate) fn token(user: &str) -> String {
     let exp = jsonwebtoken::get_current_timestamp() + 3600;
-    let key = EncodingKey::from_secret(SECRET.as_bytes());
-    jsonwebtoken::encode(&Header::default(), &json!({ "sub": user, "exp": exp }), &key).unwrap()
+    token_of(&json!({ "sub": user, "exp": exp }), SECRET)
+}
+
+/// A token of these claims, signed with that secret.
+pub(crate) fn token_of(claims: &Value, secret: &str) -> String {
+    let key = EncodingKey::from_secret(secret.as_bytes());
+    jsonwebtoken::encode(&Header::default(), claims, &key).unwrap()
 }
 
 /// One process, listening. Killed when dropped.
@@ -136,6 +141,7 @@ fn command(words: &[&str]) -> Command {
         "REDIS_URL",
         "TASK_API_DATABASE",
         "TASK_API_DATABASE_DELAY",
+        "TASK_API_RESPONSE_CACHE",
         "TASK_API_HEAD_WAIT",
         "TASK_API_BODY_WAIT",
         "REDIS_CA_FILE",
