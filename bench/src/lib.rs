@@ -10,6 +10,7 @@
 //! documentation shows it.
 
 pub mod counted;
+pub mod http;
 pub mod machine;
 pub mod peers;
 pub mod process;

@@ -13,6 +13,8 @@ const CRATES: &[&str] = &[
     "hitbox",
     "redis",
     "tokio",
+    "axum",
+    "hyper",
     "rmp-serde",
     "serde_json",
     "postcard",

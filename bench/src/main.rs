@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use larder_bench::counted::Counted;
 use larder_bench::report::{self, Section};
-use larder_bench::{Outcome, Plan, machine, process, rows};
+use larder_bench::{Outcome, Plan, http, machine, process, rows};
 
 #[global_allocator]
 static ALLOCATOR: Counted = Counted;
@@ -31,6 +31,7 @@ fn obey() -> Outcome<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [process::FLAG, url] => rows::child::obey(url),
+        [http::app::FLAG, kind] => http::app::obey(kind),
         ["--help" | "-h"] => {
             print!("{}", help());
             Ok(())

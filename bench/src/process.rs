@@ -1,5 +1,5 @@
-//! Another process: this binary, run again with `--child`, which obeys what it is told over its standard
-//! input, a line a command, and answers with a line each.
+//! Another process: this binary, run again, which obeys what it is told over its standard input, a line a
+//! command, and answers with a line each.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -15,10 +15,16 @@ pub struct Process {
 }
 
 impl Process {
-    /// Runs [`obey`] there; comes back when it is ready.
+    /// One that reads and invalidates; comes back when it is ready.
     pub fn start(url: &str) -> Outcome<Process> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args([FLAG, url]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args([FLAG, url]);
+        Process::of(command)
+    }
+
+    /// Whatever runs [`obey`]; comes back when it is ready.
+    pub fn of(mut command: Command) -> Outcome<Process> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn()?;
         let stdin = child.stdin.take().ok_or("no standard input")?;
         let stdout = BufReader::new(child.stdout.take().ok_or("no standard output")?);
@@ -27,6 +33,10 @@ impl Process {
             "ready" => Ok(process),
             other => Err(format!("the other process says {other}").into()),
         }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn say(&mut self, command: &str) -> Outcome<()> {

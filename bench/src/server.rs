@@ -90,7 +90,7 @@ impl Server {
 /// Also when we are killed and drop nothing. Rows start their servers on the main thread, since it is the
 /// thread's end that counts.
 #[cfg(target_os = "linux")]
-fn end_with_us(command: &mut Command) {
+pub fn end_with_us(command: &mut Command) {
     use std::os::unix::process::CommandExt;
 
     use rustix::process::{Signal, set_parent_process_death_signal};
@@ -101,7 +101,7 @@ fn end_with_us(command: &mut Command) {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn end_with_us(_: &mut Command) {}
+pub fn end_with_us(_: &mut Command) {}
 
 impl Drop for Server {
     fn drop(&mut self) {

@@ -3,6 +3,9 @@
 //! The benchmark stands outside the workspace, with a lock and a rust-version of its own, so that its peers
 //! are the newest there are. Building them takes minutes: a change is only held to the lock and the format
 //! of it ([`check`]), not to a build.
+//!
+//! Nothing goes without redis-server. The row of hits over HTTP wants wrk, nginx and varnishd too, and where
+//! one is not on PATH the report says so in its place.
 
 use crate::tools::{cargo, command, output, run as run_command};
 

@@ -7,6 +7,7 @@ mod bytes;
 pub mod child;
 mod codec;
 mod far_hit;
+mod http_hit;
 mod near_hit;
 mod stampede;
 mod tag;
@@ -24,4 +25,5 @@ pub const ALL: &[Row] = &[
     ("tag", tag::run),
     ("bytes", bytes::run),
     ("codec", codec::run),
+    ("http_hit", http_hit::run),
 ];
