@@ -254,6 +254,15 @@ fn host_of(uri: &Uri, headers: &HeaderMap) -> Option<Box<str>> {
 }
 
 fn host_name(text: &str) -> Option<Box<str>> {
+    // The usual ones need no parser, nor what that copies.
+    let plain =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
+    let (name, port) = text.split_once(':').unwrap_or((text, "0"));
+    let usual =
+        |port: &str| (1..=5).contains(&port.len()) && port.bytes().all(|b| b.is_ascii_digit());
+    if !name.is_empty() && name.bytes().all(plain) && usual(port) {
+        return Some(text.into());
+    }
     let authority = Authority::from_str(text).ok()?;
     let usable = !authority.host().is_empty() && !text.contains('@');
     usable.then(|| text.to_ascii_lowercase().into_boxed_str())

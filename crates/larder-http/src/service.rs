@@ -26,6 +26,7 @@ use crate::directive::RequestDirectives;
 use crate::freshness::Use;
 use crate::layer::{Shared, TagFields};
 use crate::pages::{LOAD_MAX, Looked, Place, Seen};
+use crate::request_key::RequestKey;
 use crate::road::{InCache, Road};
 use crate::rule::Whose;
 use crate::status::{Fwd, Told};
@@ -82,22 +83,46 @@ where
     }
 
     fn call(&mut self, request: Request<Q>) -> Self::Future {
+        let SharedPart(shared, background) = &self.shared;
+        let (parts, body) = request.into_parts();
+        let way = match shared.road(&parts, !body.is_end_stream()) {
+            Road::Around(detail) => Way::Around(detail),
+            Road::Change(key) => Way::Change(key),
+            Road::Page(place) => {
+                let wishes = shared.settings.rule.wishes(&parts.headers);
+                let visit = Visit { shared: shared.clone(), place, wishes, fwd: Fwd::UriMiss };
+                // Most answers need no more than this: nothing to wait for, and no room for it.
+                match visit.near(&parts) {
+                    Some(response) => return Box::pin(std::future::ready(Ok(response))),
+                    None => Way::Page(visit),
+                }
+            }
+        };
+        let (shared, background) = (shared.clone(), background.clone());
         // The one that was polled ready goes; its clone stays.
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone);
-        let SharedPart(shared, background) = self.shared.clone();
         Box::pin(async move {
             // For as long as this request is under way, so is what it leaves to be done.
             let _background = background;
-            answered(shared, inner, request).await
+            answered(shared, inner, way, parts, body).await
         })
     }
+}
+
+/// Which way a request goes, with what it takes along.
+enum Way {
+    Around(&'static str),
+    Change(Option<RequestKey>),
+    Page(Visit),
 }
 
 async fn answered<S, Q, B>(
     shared: Arc<Shared>,
     mut inner: S,
-    request: Request<Q>,
+    way: Way,
+    mut parts: Parts,
+    body: Q,
 ) -> Result<Response<CachedBody<B>>, S::Error>
 where
     S: Service<Request<Q>, Response = Response<B>, Future: Send, Error: Send>
@@ -107,26 +132,19 @@ where
     Q: Body + Send + 'static,
     B: Body<Error: Into<BoxError>> + Send + 'static,
 {
-    let (mut parts, body) = request.into_parts();
-    match shared.road(&parts, !body.is_end_stream()) {
-        Road::Around(detail) => {
+    match way {
+        Way::Around(detail) => {
             let response = inner.call(Request::from_parts(parts, body)).await?;
             Ok(shared.through(response, Told::Bypass { detail }))
         }
-        Road::Change(key) => {
+        Way::Change(key) => {
             parts.extensions.insert(InCache);
             let mut ending = Ending { shared: shared.clone(), key };
             let response = inner.call(Request::from_parts(parts, body)).await?;
-            // Boxed, as a hit would else make room for it.
-            let (status, headers) = (response.status(), response.headers().clone());
-            Box::pin(ending.is_over(status, headers)).await;
+            ending.is_over(response.status(), response.headers().clone()).await;
             Ok(shared.through(response, Told::Method))
         }
-        Road::Page(place) => {
-            let wishes = shared.settings.rule.wishes(&parts.headers);
-            let visit = Visit { shared, place, wishes, fwd: Fwd::UriMiss };
-            visit.answered(inner, parts, body).await
-        }
+        Way::Page(visit) => visit.answered(inner, parts, body).await,
     }
 }
 
@@ -249,6 +267,16 @@ impl Visit {
                 tracing::debug!(%why, "no page can have this name");
                 None
             }
+        }
+    }
+
+    /// The answer, if one is near that may be served as it is.
+    fn near<B>(&self, parts: &Parts) -> Option<Response<CachedBody<B>>> {
+        let page = Looked::now(self.place.cache.get_near(&self.place.key)?);
+        match self.at_once(&page, parts)? {
+            // Whoever is served it starts a refresh.
+            (_, Use::StaleWhileRevalidate) => None,
+            (response, _) => Some(response),
         }
     }
 
@@ -415,7 +443,7 @@ impl Shared {
 struct Ending {
     shared: Arc<Shared>,
     /// `None` once there is nothing to end.
-    key: Option<crate::request_key::RequestKey>,
+    key: Option<RequestKey>,
 }
 
 impl Ending {

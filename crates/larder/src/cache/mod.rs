@@ -109,6 +109,15 @@ where
     K: ToKey + ?Sized,
     V: Send + Sync + 'static,
 {
+    /// Returns the entry for `key`, if near has a fresh one: without waiting, and without a future. What is
+    /// not near may be far, which [`get`](Self::get) asks.
+    ///
+    /// # Cost
+    /// No round trip, and no allocation for a key of usual length.
+    pub fn get_near(&self, key: &K) -> Option<Entry<V>> {
+        self.near(key, false).ok().flatten()
+    }
+
     /// Returns the entry for `key`, if near or far have a fresh one. Never loads; where "there is
     /// none" was remembered, this is `None` as well.
     ///
