@@ -249,26 +249,6 @@ async fn a_handler_that_failed_is_left_alone_for_a_moment() {
     assert_eq!(app.get("/a").await.text(), "new", "and is asked again");
 }
 
-/// A refresh that fails is no reason to forget what may still be served. It once was: the first failure took the page, and
-/// all who came after it were told of the failure.
-#[tokio::test]
-async fn a_refresh_that_fails_leaves_the_page() {
-    let (app, origin) = app(Rule::standard()).await;
-    origin.answers(&[WHILE_REFRESHED], "old");
-    app.get("/a").await;
-    step(15 * SECOND).await;
-    origin.fails(503);
-    assert_eq!(app.get("/a").await.x_cache(), "STALE");
-    until("the refresh to fail", || async { origin.count() == 2 }).await;
-    origin.answers(&[WHILE_REFRESHED], "new");
-    until("the new edition", || async {
-        let answer = app.get("/a").await;
-        assert_eq!(answer.status, 200);
-        answer.text() == "new"
-    })
-    .await;
-}
-
 /// Each time that a page stands in it is written anew, as old as it is. It once grew no older by that, and stood in for ever.
 #[tokio::test]
 async fn a_page_that_stands_in_grows_older() {

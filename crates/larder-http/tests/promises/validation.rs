@@ -308,7 +308,10 @@ async fn those_who_validate_do_not_queue() {
             stage::of_status(304, &[("etag", "\"1\"")], "")
         }
     };
-    let app = App::public(larder_http::Rule::standard(), handler).await;
+    // Whoever waits for another waits for longer than this test does.
+    let settings =
+        |layer: larder_http::CacheLayerBuilder| layer.wait_max(2 * crate::support::NEVER);
+    let app = App::of(embedded().await, settings, Audience::Public, handler).await;
     app.get("/a").await;
     let asking = (0..crowd).map(|_| app.get("/a"));
     let all = crate::support::soon("all who validate", crate::support::together(asking)).await;
