@@ -248,23 +248,22 @@ impl Visit {
         old: Stored,
         response: &Response<R>,
     ) -> Response<CachedBody<B>> {
-        let (fresh, reason) = self.merged(asked, &old, response);
-        let serving = fresh.as_ref().unwrap_or(&old);
+        let merged = self.merged(asked, &old, response);
+        let serving = merged.as_ref().unwrap_or(&old);
         let age = serving.age(Duration::ZERO);
-        let told = match left(serving, age) {
-            _ if reason.is_some() => self.missed(false, reason),
-            Ok(left) => Told::Validated { left },
-            Err(_) => Told::Validated { left: Duration::ZERO },
+        let told = match &merged {
+            Ok(_) => Told::Validated { left: left(serving, age).unwrap_or_default() },
+            Err(why) => self.missed(false, Some(why)),
         };
         let mut answer = answer(asked.question(), serving, age, told);
         // For this client alone, and never stored.
         for cookie in response.headers().get_all(SET_COOKIE) {
             answer.headers_mut().append(SET_COOKIE, cookie.clone());
         }
-        match (lease, fresh) {
+        match (lease, merged) {
             (None, _) => {}
-            (Some(lease), None) => self.pass(lease, before, asked),
-            (Some(lease), Some(fresh)) => {
+            (Some(lease), Err(_)) => self.pass(lease, before, asked),
+            (Some(lease), Ok(fresh)) => {
                 // To write it again would say nothing new, and push it out of every near.
                 let idle = fresh.is_never_fresh()
                     && fresh.says_the_same(&old)
@@ -284,10 +283,10 @@ impl Visit {
         asked: &Asked,
         old: &Stored,
         response: &Response<R>,
-    ) -> (Option<Stored>, Option<&'static str>) {
+    ) -> Result<Stored, &'static str> {
         let said = response.headers();
         if !validator::selects(said, &old.headers, true) {
-            return (None, Some("another etag"));
+            return Err("another etag");
         }
         let now = SystemTime::now();
         let mut headers = old.headers.clone();
@@ -306,17 +305,9 @@ impl Visit {
         if let Some(age) = said.get(http::header::AGE) {
             judged_by.insert(http::header::AGE, age.clone());
         }
-        let tags = match tags_of(response.extensions(), said, &self.place.key) {
-            Ok(tags) => tags,
-            Err(why) => return (None, Some(why)),
-        };
-        match self.judged(asked, old.status(), &judged_by, now) {
-            Ok(fresh) => {
-                let tags = joined(&old.tags, tags);
-                (Some(fresh.tagged(tags).with_body(old.body.clone())), None)
-            }
-            Err(why) => (None, Some(why)),
-        }
+        let tags = tags_of(response.extensions(), said, &self.place.key)?;
+        let fresh = self.judged(asked, old.status(), &judged_by, now)?;
+        Ok(fresh.tagged(joined(&old.tags, tags)).with_body(old.body.clone()))
     }
 
     /// `HEAD` to the handler, which may freshen what is stored for `GET`, or end it (RFC 9111 §4.3.5).
@@ -344,7 +335,7 @@ impl Visit {
             match speaks_of(&old, response.headers()) {
                 Speaks::Another => self.shared.store(&self.place, lease, page),
                 Speaks::This => {
-                    if let (Some(fresh), _) = self.merged(&asked, &old, &response) {
+                    if let Ok(fresh) = self.merged(&asked, &old, &response) {
                         self.shared.store(&self.place, lease, page.with_news(fresh));
                     }
                 }

@@ -110,6 +110,20 @@ where
     }
 }
 
+/// What stands behind the layer.
+trait Handler<Q, B>:
+    Service<Request<Q>, Response = Response<B>, Future: Send, Error: Send> + Clone + Send + 'static
+{
+}
+
+impl<S, Q, B> Handler<Q, B> for S where
+    S: Service<Request<Q>, Response = Response<B>, Future: Send, Error: Send>
+        + Clone
+        + Send
+        + 'static
+{
+}
+
 /// Which way a request goes, with what it takes along.
 enum Way {
     Around(&'static str),
@@ -125,10 +139,7 @@ async fn answered<S, Q, B>(
     body: Q,
 ) -> Result<Response<CachedBody<B>>, S::Error>
 where
-    S: Service<Request<Q>, Response = Response<B>, Future: Send, Error: Send>
-        + Clone
-        + Send
-        + 'static,
+    S: Handler<Q, B>,
     Q: Body + Send + 'static,
     B: Body<Error: Into<BoxError>> + Send + 'static,
 {
@@ -192,10 +203,7 @@ impl Visit {
         body: Q,
     ) -> Result<Response<CachedBody<B>>, S::Error>
     where
-        S: Service<Request<Q>, Response = Response<B>, Future: Send, Error: Send>
-            + Clone
-            + Send
-            + 'static,
+        S: Handler<Q, B>,
         Q: Body + Send + 'static,
         B: Body<Error: Into<BoxError>> + Send + 'static,
     {
@@ -220,10 +228,7 @@ impl Visit {
         body: Q,
     ) -> Result<Response<CachedBody<B>>, S::Error>
     where
-        S: Service<Request<Q>, Response = Response<B>, Future: Send, Error: Send>
-            + Clone
-            + Send
-            + 'static,
+        S: Handler<Q, B>,
         Q: Body + Send + 'static,
         B: Body<Error: Into<BoxError>> + Send + 'static,
     {
@@ -382,10 +387,7 @@ impl Visit {
     /// Asks the handler behind the client's back, which has its answer.
     fn refresh<S, Q, B>(self, inner: S, mut parts: Parts, body: Q)
     where
-        S: Service<Request<Q>, Response = Response<B>, Future: Send, Error: Send>
-            + Clone
-            + Send
-            + 'static,
+        S: Handler<Q, B>,
         Q: Body + Send + 'static,
         B: Body<Error: Into<BoxError>> + Send + 'static,
     {

@@ -201,7 +201,7 @@ impl Page {
     }
 
     /// Can this request be answered from it, without the handler?
-    pub(crate) fn serves(&self, asking: Asking<'_>, on_page: Duration) -> bool {
+    fn serves(&self, asking: Asking<'_>, on_page: Duration) -> bool {
         let fresh = |stored: &Stored| stored.judge(asking.wishes, on_page) == Use::Fresh;
         self.select(asking).is_some_and(fresh)
     }
