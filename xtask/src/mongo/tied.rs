@@ -80,6 +80,7 @@ mod tests {
         let mut server = Command::new("sh");
         server.args(["-c", "exit 7"]);
         let mut child = tied(&server).spawn().unwrap();
+        let _held = child.stdin.take(); // `wait` would close it, and so end the server
         assert_eq!(child.wait().unwrap().code(), Some(7));
     }
 }
