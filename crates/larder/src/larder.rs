@@ -108,6 +108,32 @@ impl Larder {
         self.inner.ends.end(vec![Ended::Tag(tag.into())]).await
     }
 
+    /// Ends entries, users' parts and tags softly: they are no longer fresh, and stay to stand in for a
+    /// source that fails. For what is better old than missing; what must not be seen again is
+    /// [invalidated](Self::invalidate).
+    ///
+    /// # Order
+    /// Once it has returned `Ok`, nothing whose load began before is served as fresh, by the same rules.
+    ///
+    /// # Errors
+    /// As [`invalidate`](Self::invalidate).
+    pub async fn expire<I>(&self, targets: I) -> Result<(), Error>
+    where
+        I: IntoIterator,
+        I::Item: Into<Target>,
+    {
+        let ended = targets.into_iter().map(|target| target.into().0.map(Ended::softly));
+        self.inner.ends.end(ended.collect::<Result<Vec<Ended>, Error>>()?).await
+    }
+
+    /// Ends softly every entry that carries the tag, in all caches: one command, whatever their number.
+    ///
+    /// # Order, errors
+    /// As [`expire`](Self::expire).
+    pub async fn expire_tag(&self, tag: impl Into<Tag>) -> Result<(), Error> {
+        self.expire([tag.into()]).await
+    }
+
     /// Counted over all caches.
     pub fn stats(&self) -> Stats {
         self.inner.tiers.observe.stats_of_all()

@@ -54,11 +54,11 @@ mod redis;
 mod source;
 mod strategy;
 
-pub use cache::{Cache, CacheBuilder, Found, Lease, Leased, Scoped, Stored, UserCache};
+pub use cache::{Cache, CacheBuilder, Found, Lease, Leased, Scoped, UserCache};
 #[cfg(feature = "test-support")]
 pub use clock::Clock;
 pub use clock::{DAY, HOUR, MINUTE, SECOND};
-pub use entry::{Codec, Compression, Entry, Freshness, Origin};
+pub use entry::{Codec, Compression, Entry, Freshness, Origin, Stored};
 pub use error::{Error, ErrorKind};
 #[cfg(feature = "test-support")]
 #[doc(hidden)]
@@ -66,6 +66,7 @@ pub use far::contract;
 #[cfg(feature = "test-support")]
 pub use far::contract::SharedMemory;
 pub use invalidation::Target;
+pub use invalidation::guard::Guard;
 pub use key::{KeyWriter, Tag, ToKey};
 pub use larder::{Larder, LarderBuilder};
 pub use observe::Stats;
@@ -92,6 +93,7 @@ mod pages {
         #[cfg(feature = "tls")]
         RunningIt "../../../docs/running-it.md"
         Coherence "../../../docs/concepts/coherence.md"
+        EndingEntries "../../../docs/concepts/ending-entries.md"
         FailSafe "../../../docs/concepts/fail-safe.md"
         KeysAndUsers "../../../docs/concepts/keys-and-users.md"
         Lifetimes "../../../docs/concepts/lifetimes.md"

@@ -89,7 +89,7 @@ impl Console for Server {
 #[tokio::test]
 async fn memory_and_redis_answer_every_step_alike() {
     let server = Server::start();
-    for seed in 1..=6 {
+    for seed in 1..=20 {
         contract::conforms(&server.url(), seed, 500).await;
     }
 }

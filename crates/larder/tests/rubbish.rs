@@ -40,7 +40,9 @@ async fn call(world: &World, call: &str, scene: &str) {
             }
             "get" => drop(words.get("k").await.unwrap()),
             "get_many" => drop(words.get_many(["k", "j"]).await.unwrap()),
-            "put" => words.put("k", "v".to_owned()).await.unwrap(),
+            "put" => {
+                words.put("k", "v".to_owned()).await.unwrap();
+            }
             "invalidate" => words.invalidate("k").await.unwrap(),
             "invalidate_tag" => world.larder.invalidate_tag("list").await.unwrap(),
             _ => match words.lease("k").await.unwrap() {

@@ -60,6 +60,7 @@ impl<K: ?Sized, V> CacheBuilder<K, V> {
                 stale: Stale::default(),
                 backoff: Duration::from_millis(100),
                 max_load: Duration::from_secs(30),
+                guard_time: Duration::from_secs(10),
                 value_bytes_max: 8 << 20,
                 key_bytes_max: 1 << 10,
             },
@@ -107,6 +108,13 @@ impl<K: ?Sized, V> CacheBuilder<K, V> {
     /// When a load is given up and stopped. 30 seconds.
     pub fn max_load(mut self, time: Duration) -> CacheBuilder<K, V> {
         self.policy.max_load = time;
+        self
+    }
+
+    /// How long a writer's [guard](Cache::guard) stands when nobody ends it: the writer died. Ten seconds; more
+    /// than the longest commit, since what is loaded after it may be stored. Meanwhile the key is not cached.
+    pub fn guard_time(mut self, time: Duration) -> CacheBuilder<K, V> {
+        self.policy.guard_time = time;
         self
     }
 

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::{Cache, erase};
-use crate::entry::{Entry, Held, Origin};
+use crate::entry::{Entry, Held, Origin, Stored};
 use crate::error::Error;
 use crate::key::ToKey;
 use crate::source::Loaded;
@@ -38,19 +38,9 @@ impl<V> fmt::Debug for Lease<V> {
     }
 }
 
-/// What became of a value that was to be kept.
-#[must_use = "it says whether the value was kept"]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stored {
-    /// It is there.
-    Stored,
-    /// It is not: an invalidation came between, the lease ran out, or far did not answer. The value
-    /// itself is as good as it was.
-    Refused,
-}
-
 impl<V: Send + Sync + 'static> Lease<V> {
     /// Keeps what was loaded, if nothing ended the entry since the lease was granted.
+    #[must_use = "it says whether the value was kept"]
     pub async fn store(self, value: impl Into<Loaded<V>>) -> Stored {
         stored(self.hand.store(erase(value.into())).await)
     }
@@ -67,6 +57,7 @@ impl<V: Send + Sync + 'static> Lease<V> {
     }
 
     /// Remembers that there is none.
+    #[must_use = "it says whether the value was kept"]
     pub async fn store_none(self) -> Stored {
         stored(self.hand.store(Loaded::new(None)).await)
     }
@@ -153,7 +144,8 @@ where
 
     /// Keeps a value whose only home is the cache: a session, a computed thing. The last writer wins,
     /// in Redis' order, and loads begun before do not store over it. For another lifetime or more
-    /// tags give a [`Loaded`].
+    /// tags give a [`Loaded`]. [`Stored::Refused`] when a writer's [guard](Self::guard) is open there:
+    /// then nothing is kept, and what was there is gone.
     ///
     /// **Not for what a database holds**: there is no order between a `put` and a commit, and of two
     /// writers the older value may stay. After a commit call [`invalidate`](Self::invalidate).
@@ -165,7 +157,7 @@ where
     /// [`ErrorKind::Unconfirmed`](crate::ErrorKind::Unconfirmed): sent once and not answered, it may have
     /// landed, or may land later, over a newer one. [`ErrorKind::Far`](crate::ErrorKind::Far): nothing
     /// was changed. [`ErrorKind::Encode`](crate::ErrorKind::Encode): too large, or no bytes.
-    pub async fn put(&self, key: &K, value: impl Into<Loaded<V>>) -> Result<(), Error> {
+    pub async fn put(&self, key: &K, value: impl Into<Loaded<V>>) -> Result<Stored, Error> {
         let call = self.call(key, true)?;
         self.shared.tiers.put(self.shared.larder.ends(), call, erase(value.into())).await
     }

@@ -15,6 +15,7 @@ use crate::clock::Moment;
 use crate::entry::{Ended, Entry, Origin, Shape, Value};
 use crate::error::{Error, ErrorKind};
 use crate::invalidation::Target;
+use crate::invalidation::guard::Guard;
 use crate::key::{Key, KeyBuf, Namespace, Tag, ToKey, UserPart};
 use crate::larder::Larder;
 use crate::near::Kept;
@@ -29,7 +30,7 @@ mod by_hand;
 mod user;
 
 pub use builder::CacheBuilder;
-pub use by_hand::{Lease, Leased, Stored};
+pub use by_hand::{Lease, Leased};
 pub use user::{Scoped, UserCache};
 
 /// Which tags an entry carries, by its key.
@@ -225,6 +226,43 @@ where
     /// As [`Larder::invalidate`].
     pub async fn invalidate(&self, key: &K) -> Result<(), Error> {
         self.shared.larder.invalidate([self.entry(key)]).await
+    }
+
+    /// Ends the entry for `key` softly, everywhere: it is no longer fresh, and stays to stand in for a
+    /// source that fails.
+    ///
+    /// # Order, errors
+    /// As [`Larder::expire`].
+    pub async fn expire(&self, key: &K) -> Result<(), Error> {
+        self.shared.larder.expire([self.entry(key)]).await
+    }
+
+    /// Claims `key` for the length of a commit: from here to [`Guard::end`] nobody keeps an entry for it, so
+    /// that a writer that dies after its commit leaves nothing stale. What is there goes now.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), larder::Error> {
+    /// # let larder = larder::Larder::builder("doc").open().await?;
+    /// # let tasks: larder::Cache<u64, String> = larder.cache("tasks").shared()?;
+    /// # async fn commit() {}
+    /// let guard = tasks.guard(&17).await?;
+    /// commit().await;
+    /// guard.end().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// It stands for [`guard_time`](super::CacheBuilder::guard_time) at most; meanwhile callers load the key and
+    /// keep it nowhere. Tags are not guarded: end them with the others after the commit.
+    ///
+    /// # Cost
+    /// One round trip, and one for its end.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Far`](crate::ErrorKind::Far): it is not open, or not known to be. Commit all the same, and
+    /// [`invalidate`](Self::invalidate): only the promise for a writer that dies is lost.
+    pub async fn guard(&self, key: &K) -> Result<Guard, Error> {
+        let key = Key::new(&self.name(key)?);
+        self.shared.larder.ends().guard(key, self.shared.policy.guard_time).await
     }
 
     /// Takes away what was [put](Self::put). The same as [`invalidate`](Self::invalidate), in the words of

@@ -224,6 +224,15 @@ fn all_tags(mut rest: Rest<'_>, count: u8, likely: &[Tag]) -> Result<Vec<Tagged>
     Ok(tags)
 }
 
+/// Marks it as no longer fresh, as `expire.lua` does; false when it is too short to be marked.
+pub(crate) fn mark_soft_expired(bytes: &mut [u8]) -> bool {
+    match bytes.get_mut(FLAGS_AT) {
+        Some(flags) => *flags |= SOFT_EXPIRED,
+        None => return false,
+    }
+    true
+}
+
 /// The id of an envelope, found as `read.lua` finds it: whatever else is wrong with the bytes.
 pub(crate) fn id(bytes: &[u8]) -> Option<Token> {
     bytes.get(ID_AT..)?.first_chunk().copied()

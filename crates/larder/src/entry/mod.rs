@@ -40,6 +40,30 @@ pub(crate) struct Tagged {
     pub(crate) generation: Generation,
 }
 
+/// What a tag's generation, read anew, makes of an entry that carries the tag. The worst counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Standing {
+    /// It is the very one the entry was stored under.
+    Current,
+    /// The tag was ended softly since: no longer fresh.
+    Soft,
+    /// The tag was ended since, or is missing.
+    Ended,
+}
+
+/// Where the soft half begins.
+const HARD_BYTES: usize = size_of::<Generation>() - size_of::<SoftHalf>();
+
+impl Tagged {
+    pub(crate) fn standing(&self, read: Option<Generation>) -> Standing {
+        match read {
+            Some(read) if read == self.generation => Standing::Current,
+            Some(read) if read[..HARD_BYTES] == self.generation[..HARD_BYTES] => Standing::Soft,
+            _ => Standing::Ended,
+        }
+    }
+}
+
 /// What a cache knows of the type of its values, for those who do not.
 pub(crate) struct Shape {
     pub(crate) codec: u8,
@@ -77,11 +101,65 @@ fn unwinding<T>(run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
 pub(crate) type EncodeValue = Box<dyn Fn(&Value, usize) -> Result<Encoded, Error> + Send + Sync>;
 pub(crate) type DecodeValue = Box<dyn Fn(&[u8]) -> Result<Value, Error> + Send + Sync>;
 
-/// A name whose entries are ended.
+/// The second half of a generation: drawn anew, all entries of its tag are no longer fresh.
+pub(crate) type SoftHalf = [u8; 8];
+
+/// A name whose entries are ended, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Ended {
+    /// Never served again.
     Key(Key),
+    /// The same, and with it the guard of this token.
+    Guarded(Key, Token),
     Tag(Tag),
+    /// No longer fresh, and left to stand in for a source that fails.
+    SoftKey(Key),
+    SoftTag(Tag),
+}
+
+/// What is ended, however.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EndedName<'a> {
+    Key(&'a Key),
+    Tag(&'a Tag),
+}
+
+impl Ended {
+    pub(crate) fn name(&self) -> EndedName<'_> {
+        match self {
+            Ended::Key(key) | Ended::Guarded(key, _) | Ended::SoftKey(key) => EndedName::Key(key),
+            Ended::Tag(tag) | Ended::SoftTag(tag) => EndedName::Tag(tag),
+        }
+    }
+
+    /// The same end of another key; of a tag, nothing.
+    pub(crate) fn of_key(&self, other: Key) -> Option<Ended> {
+        match self {
+            Ended::Key(_) => Some(Ended::Key(other)),
+            Ended::Guarded(_, token) => Some(Ended::Guarded(other, *token)),
+            Ended::SoftKey(_) => Some(Ended::SoftKey(other)),
+            Ended::Tag(_) | Ended::SoftTag(_) => None,
+        }
+    }
+
+    /// Left to stand in.
+    pub(crate) fn softly(self) -> Ended {
+        match self {
+            Ended::Key(key) => Ended::SoftKey(key),
+            Ended::Tag(tag) => Ended::SoftTag(tag),
+            other => other,
+        }
+    }
+}
+
+/// What became of a value that was to be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// It is there.
+    Stored,
+    /// It is not: an invalidation came between, a writer's guard is open, the lease ran out, or far did not
+    /// answer. The value itself is as good as it was.
+    Refused,
 }
 
 /// An entry inside larder: typed only at the door.
@@ -119,9 +197,10 @@ impl Held {
         self.tags.iter().map(|tagged| tagged.tag.clone()).collect()
     }
 
-    /// Are these, read in the order of its tags, the generations it was stored under?
-    pub(crate) fn is_of(&self, generations: &[Option<Generation>]) -> bool {
-        self.tags.iter().zip(generations).all(|(tagged, read)| *read == Some(tagged.generation))
+    /// What these generations, read in the order of its tags, make of it.
+    pub(crate) fn standing(&self, generations: &[Option<Generation>]) -> Standing {
+        let pairs = self.tags.iter().zip(generations);
+        pairs.map(|(tagged, read)| tagged.standing(*read)).max().unwrap_or(Standing::Current)
     }
 
     pub(crate) fn carries(&self, tag: &Tag) -> bool {

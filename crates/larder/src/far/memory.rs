@@ -15,11 +15,12 @@ use foldhash::fast::FixedState;
 use parking_lot::Mutex;
 
 use crate::clock::{Clock, Moment};
-use crate::entry::{Ended, Generation, Token, envelope};
+use crate::entry::{Ended, Generation, SoftHalf, Token, envelope};
 use crate::error::FarError;
 use crate::key::{Key, Tag};
 use crate::pulse::Pulse;
 
+use super::guards::Guards;
 use super::{Change, Changes, Claim, Far, Generations, Got, Link, Read, Reply, TagState};
 
 /// Bytes of bookkeeping that come with each name.
@@ -194,6 +195,67 @@ impl Step<'_> {
         self.bytes(name)?.try_into().ok()
     }
 
+    /// The guards of writers on a key, if any is open.
+    fn guards(&self, key: &Key) -> Option<Guards> {
+        Guards::read(self.bytes(&key.l())?, ms(self.now))
+    }
+
+    /// The value goes, and the lease; guards stay, but for `own`, and are told.
+    fn end(&mut self, key: &Key, own: Option<&Token>) {
+        self.unlink(key.v());
+        self.end_loads(key, own);
+    }
+
+    fn end_loads(&mut self, key: &Key, own: Option<&Token>) {
+        match self.guards(key).and_then(|guards| guards.without(own)) {
+            Some(guards) => self.keep_guards(key, Guards { touched: true, ..guards }),
+            None => self.unlink(&key.l()),
+        }
+    }
+
+    fn keep_guards(&mut self, key: &Key, guards: Guards) {
+        let left = guards.latest().saturating_sub(ms(self.now));
+        self.set(&key.l(), guards.write(), Duration::from_millis(left));
+    }
+
+    /// The value is marked, and stays for as long as it would have; loads end all the same.
+    fn end_softly(&mut self, key: &Key) {
+        self.end_loads(key, None);
+        let Some((mut bytes, left)) = self.bytes_and_left(key.v()) else { return };
+        match envelope::mark_soft_expired(&mut bytes) {
+            true => self.set(key.v(), bytes, left),
+            false => self.unlink(key.v()),
+        }
+    }
+
+    fn end_tag_softly(&mut self, name: &[u8], soft: SoftHalf) {
+        let Some((mut bytes, left)) = self.bytes_and_left(name) else { return };
+        match bytes.len() {
+            // As good as none, to Redis' STRLEN.
+            0 => {}
+            16 => {
+                bytes[8..].copy_from_slice(&soft);
+                self.set(name, bytes, left);
+            }
+            _ => self.unlink(name),
+        }
+    }
+
+    fn bytes_and_left(&self, name: &[u8]) -> Option<(Vec<u8>, Duration)> {
+        Some((self.bytes(name)?.to_vec(), self.left(name)?))
+    }
+
+    fn guard(&mut self, key: &Key, token: Token, time: Duration) {
+        self.unlink(key.v());
+        let mut guards = self.guards(key).unwrap_or_default();
+        guards.open.retain(|(open, _)| *open != token);
+        if guards.open.is_empty() {
+            guards.touched = false;
+        }
+        guards.open.push((token, ms(self.now) + duration_ms(time)));
+        self.keep_guards(key, guards);
+    }
+
     fn holds(&self, lease: &[u8], token: &Token) -> bool {
         self.bytes(lease).and_then(|held| held.strip_prefix(b"T")) == Some(token)
     }
@@ -239,12 +301,11 @@ impl MemoryLink {
     }
 
     /// A command on the untracked connection: we hear of its changes like anyone.
-    fn untracked<'a>(&self, run: impl FnOnce(&mut Step<'_>)) -> Reply<'a, ()> {
+    fn untracked<'a, T: Send + 'a>(&self, run: impl FnOnce(&mut Step<'_>) -> T) -> Reply<'a, T> {
         if let Err(closed) = self.open() {
             return Box::pin(std::future::ready(Err(closed)));
         }
-        self.shelf.step(None, run);
-        ready(())
+        ready(self.shelf.step(None, run))
     }
 
     fn open(&self) -> Result<(), FarError> {
@@ -263,6 +324,15 @@ impl MemoryLink {
     fn generations_of(&self, step: &Step<'_>, tags: &[Tag]) -> Generations {
         tags.iter().map(|tag| step.generation(&tag.redis_name(&self.app))).collect()
     }
+}
+
+fn ms(moment: Moment) -> u64 {
+    moment.to_bits() / 1_000_000
+}
+
+/// At least one, as Redis wants it.
+fn duration_ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
 fn ready<'a, T: Send + 'a>(answer: T) -> Reply<'a, T> {
@@ -284,7 +354,7 @@ impl Link for MemoryLink {
 
     fn server_ms_at(&self, now: Moment) -> u64 {
         // Any clock will do that all readers of this shelf share.
-        now.to_bits() / 1_000_000
+        ms(now)
     }
 
     fn get<'a>(&'a self, keys: &'a [Key], tags: &'a [Tag]) -> Reply<'a, Got> {
@@ -432,24 +502,35 @@ impl Far for MemoryFar {
         Ok(self.link.clone())
     }
 
-    fn end<'a>(&'a self, ended: &'a [Ended]) -> Reply<'a, ()> {
+    fn end<'a>(&'a self, ended: &'a [Ended], soft: SoftHalf) -> Reply<'a, ()> {
         self.link.untracked(|step| {
             for name in ended {
                 match name {
-                    Ended::Key(key) => {
-                        step.unlink(key.v());
-                        step.unlink(&key.l());
-                    }
+                    Ended::Key(key) => step.end(key, None),
+                    Ended::Guarded(key, token) => step.end(key, Some(token)),
                     Ended::Tag(tag) => step.unlink(&tag.redis_name(&self.link.app)),
+                    Ended::SoftKey(key) => step.end_softly(key),
+                    Ended::SoftTag(tag) => {
+                        step.end_tag_softly(&tag.redis_name(&self.link.app), soft);
+                    }
                 }
             }
         })
     }
 
-    fn put<'a>(&'a self, key: &'a Key, envelope: &'a [u8], keep: Duration) -> Reply<'a, ()> {
+    fn guard<'a>(&'a self, keys: &'a [Key], token: Token, time: Duration) -> Reply<'a, ()> {
+        self.link.untracked(|step| keys.iter().for_each(|key| step.guard(key, token, time)))
+    }
+
+    fn put<'a>(&'a self, key: &'a Key, envelope: &'a [u8], keep: Duration) -> Reply<'a, bool> {
         self.link.untracked(|step| {
+            if step.guards(key).is_some() {
+                step.end(key, None);
+                return false;
+            }
             step.set(key.v(), envelope.to_vec(), keep);
             step.unlink(&key.l());
+            true
         })
     }
 

@@ -18,13 +18,14 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::clock::Moment;
-use crate::entry::{Ended, Generation, Token};
+use crate::entry::{Ended, Generation, SoftHalf, Token};
 use crate::error::FarError;
 use crate::key::{Key, Tag};
 use crate::pulse::Pulse;
 
 #[cfg(feature = "test-support")]
 pub mod contract;
+pub(crate) mod guards;
 pub(crate) mod memory;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
@@ -74,6 +75,8 @@ pub(crate) enum Claim {
     Held(Duration),
     /// The source failed a moment ago: its token and code.
     Failed(Token, Vec<u8>),
+    /// A writer is about to change it: load, and keep it nowhere.
+    Guarded,
     /// Something we do not know how to read: load, and keep it nowhere.
     Foreign,
 }
@@ -172,11 +175,18 @@ pub(crate) trait Far: Send + Sync {
     /// The connection in use. `Away` when there is none, `Closed` when there will be none.
     fn link(&self) -> Result<Arc<dyn Link>, FarError>;
 
-    /// Ends entries by key (value and lease) and by tag. One round trip for all.
-    fn end<'a>(&'a self, ended: &'a [Ended]) -> Reply<'a, ()>;
+    /// Ends entries by key (value and lease, or the guard named) and by tag; what ends softly is marked and
+    /// stays, its tags under the soft half given. One round trip for all.
+    fn end<'a>(&'a self, ended: &'a [Ended], soft: SoftHalf) -> Reply<'a, ()>;
 
-    /// Keeps a value whose only home is the cache, and ends older loads. Sent once.
-    fn put<'a>(&'a self, key: &'a Key, envelope: &'a [u8], keep: Duration) -> Reply<'a, ()>;
+    /// A writer claims keys for the length of its commit: until it ends ([`Ended::Guarded`]), or the time is
+    /// over, no load stores there. What is there goes. One round trip for all; a token is sent in at most one
+    /// call.
+    fn guard<'a>(&'a self, keys: &'a [Key], token: Token, time: Duration) -> Reply<'a, ()>;
+
+    /// Keeps a value whose only home is the cache, and ends older loads; false when a writer's guard stands
+    /// there, and then nothing is kept. Sent once.
+    fn put<'a>(&'a self, key: &'a Key, envelope: &'a [u8], keep: Duration) -> Reply<'a, bool>;
 
     /// Removes bytes under values' names that cannot be read. One round trip for all, waited for no
     /// longer than a read is.
@@ -191,7 +201,8 @@ pub(crate) trait Far: Send + Sync {
 
 /// What a lease's record says, with the time it has left.
 ///
-/// `T` and a token: somebody is loading. `E`, a token and a code: the source failed.
+/// `T` and a token: somebody is loading. `E`, a token and a code: the source failed. `W`: a writer, or
+/// several, are about to change the entry.
 fn read_lease(record: &[u8], left: Duration) -> Claim {
     match record.split_first() {
         Some((b'T', token)) if token.len() == 16 => Claim::Held(left),
@@ -199,6 +210,7 @@ fn read_lease(record: &[u8], left: Duration) -> Claim {
             Some((token, code)) => Claim::Failed(*token, code.to_vec()),
             None => Claim::Foreign,
         },
+        Some((b'W', [b'=' | b'!', ..])) => Claim::Guarded,
         _ => Claim::Foreign,
     }
 }

@@ -1,6 +1,7 @@
 //! A dropped generation ends every entry that carries it.
 //!
-//! An entry is alive while each of its tags has the very generation it was stored under. One command
+//! An entry is alive while each of its tags has the very generation it was stored under; where only the
+//! second half of one is another, it is no longer fresh, and stands in for a source that fails. One command
 //! ends any number of entries; a tag that is missing ends them too, so that eviction, a flush or an
 //! empty restart never bring anything back.
 
@@ -9,7 +10,7 @@ use std::time::Duration;
 use crate::clock::Moment;
 use crate::entry::compression::Fault;
 use crate::entry::envelope::{self, Header, Unreadable};
-use crate::entry::{Generation, Held, Shape, Tagged};
+use crate::entry::{Generation, Held, Shape, Standing, Tagged};
 use crate::error::Error;
 use crate::key::{Key, Tag};
 
@@ -70,11 +71,13 @@ impl Opened<'_> {
         let Header {
             id, negative, soft_expired, way, hard_ms, fresh_ms, stored_at_ms, tags, ..
         } = self.header;
-        let current = |tagged: &Tagged| {
+        let standing = |tagged: &Tagged| {
             let at = asked.iter().position(|asked| *asked == tagged.tag);
-            at.and_then(|at| generations.get(at)) == Some(&Some(tagged.generation))
+            tagged.standing(at.and_then(|at| *generations.get(at)?))
         };
-        let alive = tags.iter().all(current);
+        let standing = tags.iter().map(standing).max().unwrap_or(Standing::Current);
+        let alive = standing != Standing::Ended;
+        let soft_expired = soft_expired || standing == Standing::Soft;
         let carried = wanted.iter().all(|tag| tags.iter().any(|carried| carried.tag == *tag));
         let age_ms = server_now_ms.saturating_sub(stored_at_ms);
         let ahead = stored_at_ms > server_now_ms.saturating_add(AHEAD_MAX_MS);

@@ -1,5 +1,8 @@
 //! How an entry ends before its time: by key, by tag, by news from elsewhere.
 //!
+//! It ends for good, or softly: then it is no longer fresh, and stays to stand in for a source that fails.
+//! A writer that opens a [guard](guard) first keeps every load out until its commit is behind it.
+//!
 //! An end is told to near and to the flights before it is sent and again after it was confirmed, so
 //! that no caller who begins after `Ok` is served what it ended. One that is not confirmed waits in
 //! near's [bypass](crate::near::Bypass), is sent again until it is, and meanwhile near does not serve
@@ -12,10 +15,11 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, Pauses};
 use crate::coordination::flight::Flights;
-use crate::entry::Ended;
+use crate::entry::{Ended, EndedName, SoftHalf};
 use crate::error::{Error, ErrorKind, FarError};
 use crate::far::Far;
 use crate::key::Tag;
@@ -24,6 +28,7 @@ use crate::observe::{Event, Observe};
 
 pub(crate) mod by_tag;
 pub(crate) mod coherence;
+pub(crate) mod guard;
 
 /// How many ends go in one trip when they are sent again.
 const BATCH: usize = 512;
@@ -39,8 +44,8 @@ fn with_neighbours(ended: &[Ended]) -> Vec<Ended> {
     let mut all = Vec::with_capacity(3 * ended.len());
     for name in ended {
         all.push(name.clone());
-        if let Ended::Key(key) = name {
-            all.extend(key.beside().map(Ended::Key));
+        if let EndedName::Key(key) = name.name() {
+            all.extend(key.beside().filter_map(|key| name.of_key(key)));
         }
     }
     all
@@ -94,13 +99,25 @@ impl Ends {
         if ended.is_empty() {
             return Ok(());
         }
+        let ending = self.end_behind(ended);
+        ending.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the runtime stopped")))
+    }
+
+    /// The same for those who cannot wait.
+    fn end_behind(&self, ended: Vec<Ended>) -> JoinHandle<Result<(), Error>> {
         let (this, under_way) = (self.clone(), UnderWay::begin(&self.under_way, ended.len()));
-        let ending = self.runtime.spawn(async move {
+        self.runtime.spawn(async move {
             let answer = this.end_all(ended).await;
             drop(under_way);
             answer
-        });
-        ending.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the runtime stopped")))
+        })
+    }
+
+    fn soft_half(&self) -> SoftHalf {
+        let mut half = SoftHalf::default();
+        let most = half.len();
+        half.copy_from_slice(&self.clock.nonce()[..most]);
+        half
     }
 
     /// How many names wait for their first answer.
@@ -110,7 +127,7 @@ impl Ends {
 
     async fn end_all(&self, ended: Vec<Ended>) -> Result<(), Error> {
         self.forget(&ended);
-        let answer = self.far.end(&with_neighbours(&ended)).await;
+        let answer = self.far.end(&with_neighbours(&ended), self.soft_half()).await;
         let Err(why) = answer else {
             // Our own news come over the other connection, and may be later than the reply.
             self.forget(&ended);
@@ -138,13 +155,16 @@ impl Ends {
     /// Here, now: no near copy, no known generation, no flight to board.
     pub(crate) fn forget(&self, ended: &[Ended]) {
         for name in ended {
-            match name {
-                Ended::Key(key) => {
+            match name.name() {
+                EndedName::Key(key) => {
                     self.near.drop_key(key.v());
-                    self.near.absent.mark(key.v());
+                    // What ended softly is still there.
+                    if !matches!(name, Ended::SoftKey(_)) {
+                        self.near.absent.mark(key.v());
+                    }
                     self.flights.detach(key.v());
                 }
-                Ended::Tag(tag) => self.near.generations.empty(tag),
+                EndedName::Tag(tag) => self.near.generations.empty(tag),
             }
         }
     }
@@ -163,7 +183,7 @@ impl Ends {
             // Looked at only now: while we waited a put may have taken a name's place.
             let some = self.near.bypass.some(BATCH);
             let names: Vec<Ended> = some.iter().map(|(name, _)| name.clone()).collect();
-            if self.far.end(&with_neighbours(&names)).await.is_ok() {
+            if self.far.end(&with_neighbours(&names), self.soft_half()).await.is_ok() {
                 self.forget(&names);
                 self.near.bypass.remove(&some);
                 self.observe.tell(Event::Confirmed { waiting: self.near.bypass.len() });

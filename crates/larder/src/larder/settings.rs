@@ -37,7 +37,15 @@ impl Settings {
     pub(super) fn differences(&self, other: &Settings) -> Option<String> {
         // Taken apart, so that a setting that is new cannot be forgotten here.
         let Settings { policy, schema, codec, compression, per_user, tagged_by } = self;
-        let Policy { lifetime, stale, backoff, max_load, value_bytes_max, key_bytes_max } = policy;
+        let Policy {
+            lifetime,
+            stale,
+            backoff,
+            max_load,
+            guard_time,
+            value_bytes_max,
+            key_bytes_max,
+        } = policy;
         let theirs = &other.policy;
         let mut found = Vec::new();
         for ((name, ours), (_, theirs)) in lifetime.parts().iter().zip(theirs.lifetime.parts()) {
@@ -46,6 +54,7 @@ impl Settings {
         found.extend(unless_same("stale", stale, &theirs.stale, shown));
         found.extend(unless_same("backoff", backoff, &theirs.backoff, shown));
         found.extend(unless_same("max_load", max_load, &theirs.max_load, shown));
+        found.extend(unless_same("guard_time", guard_time, &theirs.guard_time, shown));
         let bytes_max = &theirs.value_bytes_max;
         found.extend(unless_same("value_bytes_max", value_bytes_max, bytes_max, shown));
         found.extend(unless_same("key_bytes_max", key_bytes_max, &theirs.key_bytes_max, shown));

@@ -4,15 +4,15 @@
 //! again while it waits gets a new number, so that a confirmation of the earlier end does not count
 //! for the later one.
 
-use std::borrow::Borrow;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use foldhash::fast::FixedState;
 use parking_lot::Mutex;
 
-use crate::entry::{Ended, Tagged};
+use crate::entry::{Ended, EndedName, Tagged};
 use crate::key::{Key, Tag};
 
 /// The most ends that may wait: about 20 MB of names.
@@ -28,14 +28,43 @@ pub(crate) struct Bypass {
 
 #[derive(Default)]
 struct Names {
-    keys: HashMap<Key, u64, FixedState>,
-    tags: HashMap<Tag, u64, FixedState>,
+    ended: HashMap<Ended, u64, FixedState>,
+    /// How many ends of each wait.
+    keys: HashMap<Key, usize, FixedState>,
+    tags: HashMap<Tag, usize, FixedState>,
     number: u64,
 }
 
 impl Names {
-    fn len(&self) -> usize {
-        self.keys.len() + self.tags.len()
+    fn add(&mut self, name: &Ended) {
+        self.number += 1;
+        if self.ended.insert(name.clone(), self.number).is_some() {
+            return;
+        }
+        match name.name() {
+            EndedName::Key(key) => *self.keys.entry(key.clone()).or_default() += 1,
+            EndedName::Tag(tag) => *self.tags.entry(tag.clone()).or_default() += 1,
+        }
+    }
+
+    fn remove(&mut self, name: &Ended, number: u64) {
+        if self.ended.get(name) != Some(&number) {
+            return;
+        }
+        self.ended.remove(name);
+        match name.name() {
+            EndedName::Key(key) => one_less(&mut self.keys, key),
+            EndedName::Tag(tag) => one_less(&mut self.tags, tag),
+        }
+    }
+}
+
+fn one_less<N: Hash + Eq + Clone>(counts: &mut HashMap<N, usize, FixedState>, name: &N) {
+    if let Slot::Occupied(mut slot) = counts.entry(name.clone()) {
+        *slot.get_mut() -= 1;
+        if *slot.get() == 0 {
+            slot.remove();
+        }
     }
 }
 
@@ -43,44 +72,36 @@ impl Bypass {
     /// Adds all or, when there is no room, none.
     pub(crate) fn add(&self, ended: &[Ended]) -> bool {
         let mut names = self.names.lock();
-        if names.len() + ended.len() > WAITING_MAX {
+        if names.ended.len() + ended.len() > WAITING_MAX {
             return false;
         }
-        for name in ended {
-            names.number += 1;
-            let number = names.number;
-            match name {
-                Ended::Key(key) => names.keys.insert(key.clone(), number),
-                Ended::Tag(tag) => names.tags.insert(tag.clone(), number),
-            };
-        }
-        self.waiting.store(names.len(), Ordering::Release);
+        ended.iter().for_each(|name| names.add(name));
+        self.waiting.store(names.ended.len(), Ordering::Release);
         true
     }
 
     /// Those that were confirmed go, unless they were ended again meanwhile.
     pub(crate) fn remove(&self, confirmed: &[(Ended, u64)]) {
         let mut names = self.names.lock();
-        for (name, number) in confirmed {
-            match name {
-                Ended::Key(key) => forget(&mut names.keys, key, *number),
-                Ended::Tag(tag) => forget(&mut names.tags, tag, *number),
-            }
-        }
-        self.waiting.store(names.len(), Ordering::Release);
+        confirmed.iter().for_each(|(name, number)| names.remove(name, *number));
+        self.waiting.store(names.ended.len(), Ordering::Release);
     }
 
-    /// The number under which a key waits.
-    pub(crate) fn number_of(&self, key: &Key) -> Option<u64> {
-        self.names.lock().keys.get(key).copied()
+    /// Those of a key that wait and that a value put there meanwhile would be ended by.
+    pub(crate) fn of_key(&self, key: &Key) -> Vec<(Ended, u64)> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        let names = self.names.lock();
+        let ends = [Ended::Key(key.clone()), Ended::SoftKey(key.clone())];
+        let number = |name: &Ended| names.ended.get(name).copied();
+        ends.into_iter().filter_map(|name| number(&name).map(|number| (name, number))).collect()
     }
 
     /// Up to `most` of those that wait, with their numbers.
     pub(crate) fn some(&self, most: usize) -> Vec<(Ended, u64)> {
         let names = self.names.lock();
-        let keys = names.keys.iter().map(|(key, number)| (Ended::Key(key.clone()), *number));
-        let tags = names.tags.iter().map(|(tag, number)| (Ended::Tag(tag.clone()), *number));
-        keys.chain(tags).take(most).collect()
+        names.ended.iter().take(most).map(|(name, number)| (name.clone(), *number)).collect()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -100,16 +121,6 @@ impl Bypass {
         let names = self.names.lock();
         names.keys.contains_key(name)
             || tags.iter().any(|carried| names.tags.contains_key(&carried.tag))
-    }
-}
-
-fn forget<K, Q>(names: &mut HashMap<K, u64, FixedState>, name: &Q, number: u64)
-where
-    K: Hash + Eq + Borrow<Q>,
-    Q: Hash + Eq + ?Sized,
-{
-    if names.get(name) == Some(&number) {
-        names.remove(name);
     }
 }
 

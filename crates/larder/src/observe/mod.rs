@@ -92,6 +92,11 @@ pub enum Event<'a> {
         /// What was wrong with them.
         why: &'a str,
     },
+    /// A writer's guard is open on the key: the loader was asked, and its answer kept nowhere.
+    Guarded {
+        /// Which cache.
+        cache: &'a str,
+    },
     /// The shared side could not be asked: the loader was.
     FarSkipped {
         /// Which cache.

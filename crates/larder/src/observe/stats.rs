@@ -64,6 +64,8 @@ counters! {
     not_stored,
     /// Entries whose bytes could not be read.
     unreadable,
+    /// Calls that found a writer's guard on their key, and loaded without keeping.
+    guarded,
     /// Calls for which the shared side could not be asked.
     far_skipped,
     /// Connections made, the first not counted.
@@ -117,6 +119,7 @@ impl Counters {
             Event::StoreRefused { .. } => add(&self.stores_refused),
             Event::NotStored { .. } => add(&self.not_stored),
             Event::Unreadable { .. } => add(&self.unreadable),
+            Event::Guarded { .. } => add(&self.guarded),
             Event::FarSkipped { .. } => add(&self.far_skipped),
             Event::Connected { again: true } => add(&self.reconnects),
             Event::Connected { again: false } => {}

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::clock::{DAY, HOUR};
 use crate::error::{Error, ErrorKind};
 
 pub(crate) mod lifetime;
@@ -31,6 +32,8 @@ pub(crate) struct Policy {
     pub(crate) backoff: Duration,
     /// A load that takes longer is stopped.
     pub(crate) max_load: Duration,
+    /// How long a writer's guard stands when nobody ends it.
+    pub(crate) guard_time: Duration,
     /// A value that is longer as bytes, before compression, is handed out, and neither stored nor
     /// read from far.
     pub(crate) value_bytes_max: usize,
@@ -42,16 +45,21 @@ pub(crate) struct Policy {
 const VALUE_BYTES_MOST: usize = 512 * 1024 * 1024 - 64 * 1024;
 /// The most a key may take, so that the names around it always fit.
 const KEY_BYTES_MOST: usize = 32 * 1024;
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Policy {
     pub(crate) fn check(&self) -> Result<(), Error> {
         self.lifetime.check()?;
-        if self.backoff > Duration::from_secs(60 * 60) {
+        if self.backoff > HOUR {
             return refuse(format!("backoff is at most an hour, not {:?}", self.backoff));
         }
         if self.max_load < Duration::from_millis(1) || self.max_load > DAY {
             return refuse(format!("max_load is from 1 ms to a day, not {:?}", self.max_load));
+        }
+        if self.guard_time < Duration::from_millis(100) || self.guard_time > HOUR {
+            return refuse(format!(
+                "guard_time is from 100 ms to an hour, not {:?}",
+                self.guard_time
+            ));
         }
         if self.value_bytes_max == 0 || self.value_bytes_max > VALUE_BYTES_MOST {
             let max = self.value_bytes_max;

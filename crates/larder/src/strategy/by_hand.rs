@@ -81,6 +81,7 @@ impl Tiers {
                 self.skipped(&why);
                 None
             }
+            Decision::Guarded => None,
             Decision::Lead(lead) => Some(self.right(&call, *lead).await),
         };
         Ok(Leased::Held(self.hand(call, right)))
@@ -116,7 +117,7 @@ impl Tiers {
                         Seen::Rejected(id) => seen = id,
                     }
                 }
-                Claim::Held(_) | Claim::Failed(..) | Claim::Foreign => {
+                Claim::Held(_) | Claim::Failed(..) | Claim::Guarded | Claim::Foreign => {
                     lease.not_granted();
                     return None;
                 }

@@ -12,7 +12,7 @@ use foldhash::fast::FixedState;
 use super::{Call, Tiers};
 use crate::clock::Moment;
 use crate::coordination::lease::Lease;
-use crate::entry::{Generation, Held, Tagged, Token};
+use crate::entry::{Generation, Held, Standing, Tagged, Token};
 use crate::error::FarError;
 use crate::far::{self, Generations, Link};
 use crate::invalidation::by_tag::{self, Verdict};
@@ -108,7 +108,7 @@ pub(super) enum Rechecked {
     Stands(Arc<Kept>),
     /// A tag of it has ended: the envelope of this id is dead.
     Ended(Option<Token>),
-    /// It is not near any more.
+    /// It is not near any more, or not to be served from there.
     Gone,
 }
 
@@ -316,8 +316,10 @@ impl Tiers {
         }
         let read = link.generations(&tags).await?;
         self.learn(&asked.watched, &read, self.clock.now());
-        if !held.is_of(&read) {
-            return Ok(Rechecked::Ended(held.id));
+        match held.standing(&read) {
+            Standing::Current => {}
+            Standing::Soft => return Ok(Rechecked::Gone), // far has it still, to stand in
+            Standing::Ended => return Ok(Rechecked::Ended(held.id)),
         }
         // Its tags are read anew, and it is not: it ends when it would have ended.
         let again = Arc::new(Kept::new(held, kept.pulse.clone(), asked.watched));

@@ -2,7 +2,7 @@
 
 use super::store::Times;
 use super::{Call, Tiers};
-use crate::entry::{Ended, Value};
+use crate::entry::{Ended, Stored, Value};
 use crate::error::{Error, ErrorKind, FarError};
 use crate::invalidation::Ends;
 use crate::key::Tag;
@@ -17,7 +17,7 @@ impl Tiers {
         ends: &Ends,
         call: Call,
         loaded: Loaded<Option<Value>>,
-    ) -> Result<(), Error> {
+    ) -> Result<Stored, Error> {
         loaded.lifetime.unwrap_or(call.policy.lifetime).check()?;
         let (this, ends) = (self.clone(), ends.clone());
         let putting = self.runtime.spawn(async move { this.put_all(&ends, call, loaded).await });
@@ -29,7 +29,7 @@ impl Tiers {
         ends: &Ends,
         call: Call,
         loaded: Loaded<Option<Value>>,
-    ) -> Result<(), Error> {
+    ) -> Result<Stored, Error> {
         let failed = |why: FarError| {
             Error::new(why.kind(), "cannot put: nothing was changed").at(&call.key).because(why)
         };
@@ -53,17 +53,19 @@ impl Tiers {
                 self.not_stored(why);
                 refused(why, call.policy.value_bytes_max).at(&call.key)
             })?;
-        let queued = self.near.bypass.number_of(&call.key);
+        let queued = self.near.bypass.of_key(&call.key);
         let answer = self.far.put(&call.key, &envelope, drawn.whole).await;
         ends.forget(&ended);
         match answer {
-            Ok(()) => {
+            // A writer's guard ends what is there, and so does an end that waits.
+            Ok(false) => Ok(Stored::Refused),
+            Ok(true) => {
                 // An older end that still waited to be sent would end this value instead.
-                if let Some(number) = queued {
-                    self.near.bypass.remove(&[(Ended::Key(call.key.clone()), number)]);
+                if !queued.is_empty() {
+                    self.near.bypass.remove(&queued);
                     ends.observe.tell(Event::Confirmed { waiting: self.near.bypass.len() });
                 }
-                Ok(())
+                Ok(Stored::Stored)
             }
             Err(why @ (FarError::Away | FarError::Closed | FarError::Refused(_))) => {
                 Err(failed(why))

@@ -17,7 +17,7 @@ use super::{Answer, Call, Tiers};
 use crate::clock::Moment;
 use crate::coordination::flight::{Flight, Landed, Signal};
 use crate::coordination::lease::Lease;
-use crate::entry::{Held, Origin, Token};
+use crate::entry::{Held, Origin, Standing, Token};
 use crate::error::{Error, ErrorKind};
 use crate::far::{Claim, Link, TagState};
 use crate::key::Tag;
@@ -50,11 +50,11 @@ impl OnHand {
         &self.kept.held
     }
 
-    /// Whether its tags, read anew, are those it was stored under. That its key was not ended is for the
+    /// Whether none of its tags, read anew, has ended for good since it was stored. That its key was not ended is for the
     /// caller to know. One round trip, when the source has failed.
     async fn stands(&self, link: &Arc<dyn Link>) -> bool {
         let read = link.generations(&self.held().tag_names()).await;
-        read.is_ok_and(|read| self.held().is_of(&read))
+        read.is_ok_and(|read| self.held().standing(&read) != Standing::Ended)
     }
 
     // A tag of it may end while it is on its way: then it is for the one who led, and who asked before
@@ -115,6 +115,8 @@ pub(super) enum Decision {
     Lead(Box<Lead>),
     /// Far cannot help: load, and keep it nowhere.
     Alone(String),
+    /// A writer is about to change it: load, and keep it nowhere.
+    Guarded,
     /// The source failed a moment ago.
     Failed(Error),
 }
@@ -270,7 +272,9 @@ impl Tiers {
                 async move {
                     match first {
                         Some((ask, _)) if alone => {
-                            tiers.fly_alone(&call, ask, &flight, OVERTAKEN).await
+                            tiers.skipped(OVERTAKEN);
+                            flight.asks(tiers.clock.now(), None);
+                            tiers.fly_unkept(&call, ask).await
                         }
                         Some((ask, known)) => tiers.fly(&call, ask, known, &flight).await,
                         None => alone_without_loader(),
@@ -312,14 +316,18 @@ impl Tiers {
                 let lost = || self.flights.close_doors(&call.key, flight);
                 self.lead(call, *lead, ask, lost).await
             }
-            Decision::Alone(why) => self.fly_alone(call, ask, flight, &why).await,
+            Decision::Alone(why) => {
+                self.skipped(&why);
+                flight.asks(self.clock.now(), None);
+                self.fly_unkept(call, ask).await
+            }
+            // Joined until the writer is done: READ saw to it that we are told.
+            Decision::Guarded => self.fly_unkept(call, ask).await,
         }
     }
 
-    /// Without far: the source is asked, and its answer kept nowhere.
-    async fn fly_alone(&self, call: &Call, ask: Ask, flight: &Arc<Flight>, why: &str) -> Landed {
-        self.skipped(why);
-        flight.asks(self.clock.now(), None);
+    /// The source is asked, and its answer kept nowhere.
+    async fn fly_unkept(&self, call: &Call, ask: Ask) -> Landed {
         let (before, near) = (self.before(&call.tags), self.near.clone());
         match self.load(call, ask, std::future::pending(), || {}).await {
             Ok(loaded) => {
@@ -466,6 +474,11 @@ impl Tiers {
                         return Decision::Found(found);
                     }
                     return Decision::Failed(self.failure(call, &token, &code));
+                }
+                Claim::Guarded => {
+                    lease.not_granted();
+                    self.observe.tell(Event::Guarded { cache: self.observe.cache() });
+                    return Decision::Guarded;
                 }
                 Claim::Foreign => {
                     lease.not_granted();

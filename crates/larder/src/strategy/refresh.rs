@@ -179,7 +179,7 @@ impl Tiers {
                 lease.not_granted();
                 left.min(backoff)
             }
-            Claim::Failed(..) | Claim::Foreign => {
+            Claim::Failed(..) | Claim::Guarded | Claim::Foreign => {
                 lease.not_granted();
                 backoff
             }

@@ -5,6 +5,7 @@
 //! read KEY VALUE [tag=T] [takes=MS]   get-or-load with a loader that gives VALUE   -> VALUE ORIGIN
 //! many KEY N VALUE takes=MS           N tasks read KEY at once                     -> LOADS WORST_MS VALUES..
 //! hold KEY VALUE                      a read whose loader hangs for ever           -> loading
+//! guard KEY MS                        opens a guard of `guarded` and keeps it          -> open
 //! get KEY                             never loads                                  -> VALUE ORIGIN | nothing
 //! invalidate KEY | tag T | sync       ends, waits                                  -> ok | an error
 //! stats NAME                          one counter                                  -> NUMBER
@@ -14,7 +15,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use larder::{Larder, Tag};
+use larder::{Cache, Larder, Tag};
 
 use super::{PATIENT, Source, World};
 
@@ -105,6 +106,12 @@ pub fn obey() {
     }
 }
 
+/// A cache whose writers' guards stand for `ms` at most.
+pub fn guarded(world: &World, ms: u64) -> Cache<str, String> {
+    let cache = world.larder.cache("guarded").guard_time(Duration::from_millis(ms));
+    cache.shared().unwrap()
+}
+
 fn option<'a>(words: &[&'a str], name: &str) -> Option<&'a str> {
     words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
 }
@@ -147,6 +154,11 @@ async fn run(world: &World, words: &[&str]) -> String {
             drop(world.reading(key));
             world.source.held(1).await;
             "loading".to_owned()
+        }
+        ["guard", key, ms] => {
+            let guard = guarded(world, ms.parse().unwrap()).guard(key).await.unwrap();
+            std::mem::forget(guard); // until this process is killed
+            "open".to_owned()
         }
         ["get", key] => match world.words.get(key).await.unwrap() {
             Some(entry) => format!("{} {}", *entry, entry.origin()),

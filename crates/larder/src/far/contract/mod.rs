@@ -20,6 +20,7 @@ use crate::far::memory::Shelf;
 
 mod changes;
 mod embedded;
+mod guards;
 mod leases;
 mod loads;
 mod scene;
@@ -123,6 +124,21 @@ macro_rules! far_contract_cases {
                 prolong_makes_nothing
                 an_ended_tag_comes_back_under_another_generation_only
                 a_tag_lies_under_its_app
+            }
+            guards {
+                a_guard_takes_the_value_away_and_grants_no_lease
+                a_load_that_began_before_a_guard_stores_nothing
+                only_its_own_token_ends_a_guard
+                an_end_marks_the_guards_that_stay
+                a_guard_is_over_after_its_time
+                a_guard_that_is_over_is_not_kept_by_another
+                a_put_under_a_guard_is_refused_and_told_to_the_writer
+                a_guard_and_its_end_are_told
+                a_soft_end_marks_the_value_and_ends_its_load
+                a_soft_end_makes_nothing_and_removes_what_cannot_be_marked
+                a_soft_end_is_told
+                a_soft_end_draws_the_second_half_of_a_tag_anew
+                what_ends_softly_keeps_its_time
             }
             changes {
                 a_value_stored_elsewhere_is_told

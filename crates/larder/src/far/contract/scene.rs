@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::SharedMemory;
 use crate::clock::{Clock, HOUR};
-use crate::entry::{Ended, Generation, Token};
+use crate::entry::{Ended, Generation, SoftHalf, Token};
 use crate::far::memory::MemoryFar;
 use crate::far::{Change, Changes, Claim, Far, Link, TagState};
 use crate::key::{Key, KeyBuf, Namespace, Tag};
@@ -17,6 +17,8 @@ use crate::key::{Key, KeyBuf, Namespace, Tag};
 pub(super) const LONG: Duration = HOUR;
 /// Soon over; then [`Scene::until`] waits for what comes of it.
 pub(super) const SHORT: Duration = Duration::from_millis(30);
+/// What a tag's soft half becomes when it ends softly.
+pub(super) const SOFT: SoftHalf = [9; 8];
 /// How often [`Scene::until`] looks, a few milliseconds apart: many times longer than anything takes.
 const LOOKS: usize = 10_000;
 
@@ -186,11 +188,11 @@ impl Process {
     }
 
     pub(super) async fn end_key(&self, key: &Key) {
-        self.far.end(&[Ended::Key(key.clone())]).await.unwrap();
+        self.far.end(&[Ended::Key(key.clone())], SOFT).await.unwrap();
     }
 
     pub(super) async fn end_tag(&self, tag: &Tag) {
-        self.far.end(&[Ended::Tag(tag.clone())]).await.unwrap();
+        self.far.end(&[Ended::Tag(tag.clone())], SOFT).await.unwrap();
     }
 
     pub(super) async fn value(&self, key: &Key) -> Option<Vec<u8>> {

@@ -1,6 +1,6 @@
 //! What only a Redis can meet: flushes, lost connections, foreign things, a full memory.
 
-use super::scene::{LONG, SHORT, Scene, Told, bytes, envelope, generations, is_held};
+use super::scene::{LONG, SHORT, SOFT, Scene, Told, bytes, envelope, generations, is_held};
 use crate::clock::MINUTE;
 use crate::entry::Ended;
 use crate::error::FarError;
@@ -108,7 +108,7 @@ pub(super) async fn a_killed_connection_is_a_gap_and_is_followed_by_another(
         };
         scene.until("a new connection", again).await;
         process.far.is_back().await;
-        let ends = || async { process.far.end(&[Ended::Key(key.clone())]).await.is_ok() };
+        let ends = || async { process.far.end(&[Ended::Key(key.clone())], SOFT).await.is_ok() };
         scene.until("a new untracked connection", ends).await;
     }
     assert!(matches!(old.sync().await, Err(FarError::Broken(_))));
@@ -170,8 +170,7 @@ pub(super) async fn a_lease_record_of_another_form_is_left_alone(
 ) {
     let key = scene.key("k");
     let token = scene.draw();
-    let guard = [b"W=", token.as_slice(), b"1700000000000"].concat();
-    for record in [&guard[..], b"T", b"", b"lock", &[b"E", &token[..9]].concat()] {
+    for record in [&b"W"[..], b"T", b"", b"lock", &[b"E", &token[..9]].concat()] {
         console.run(&[b"SET", &key.l(), record, b"PX", b"3600000"]);
         assert_eq!(scene.one.claim(&key).await, Claim::Foreign);
         assert!(!scene.one.store(&key, token, b"v").await);
@@ -203,7 +202,7 @@ pub(super) async fn discard_end_put_and_store_take_the_place_of_foreign_things(
     for name in [v, &l, &t] {
         console.place_list(name);
     }
-    scene.one.far.end(&[Ended::Tag(tag), Ended::Key(key.clone())]).await.unwrap();
+    scene.one.far.end(&[Ended::Tag(tag), Ended::Key(key.clone())], SOFT).await.unwrap();
     assert_eq!([v, &l, &t].map(|name| console.type_of(name)), ["none"; 3]);
 
     console.place_list(v);
@@ -312,7 +311,7 @@ pub(super) async fn a_full_server_still_reads_and_ends(scene: &Scene, console: &
     assert!(link.extend(&leased, token, LONG).await.unwrap());
     scene.one.told().await;
     let ended = [Ended::Key(key.clone()), Ended::Key(leased.clone()), Ended::Tag(tag.clone())];
-    scene.other.far.end(&ended).await.unwrap();
+    scene.other.far.end(&ended, SOFT).await.unwrap();
     assert!(scene.one.is_told(&[key.v(), &leased.l(), &scene.t(&tag)]).await);
     assert_eq!(scene.one.value(&key).await, None);
     assert_eq!(console.run(&[b"DBSIZE"]), "0");

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::SharedMemory;
-use super::scene::{LONG, Process, Scene, Told, envelope};
+use super::scene::{LONG, Process, SOFT, Scene, Told, envelope};
 use crate::clock::Clock;
 use crate::entry::{Ended, Generation, Token};
 use crate::far::{Claim, TagState};
@@ -31,6 +31,7 @@ enum Step {
     Release(Key, Token),
     Extend(Key, Token, Duration),
     End(Vec<Ended>),
+    Guard(Vec<Key>, Token, Duration),
     Put(Key, Vec<u8>, Duration),
 }
 
@@ -150,7 +151,8 @@ async fn run(scene: &Scene, who: usize, step: &Step, watched: &mut Names) -> Str
             }
             show(extended)
         }
-        Step::End(ended) => show(process.far.end(&ended).await),
+        Step::End(ended) => show(process.far.end(&ended, SOFT).await),
+        Step::Guard(keys, token, time) => show(process.far.guard(&keys, token, time).await),
         Step::Put(key, bytes, keep) => show(process.far.put(&key, &bytes, keep).await),
     }
 }
@@ -237,7 +239,7 @@ impl Draw {
 
     fn step(&mut self) -> Step {
         let key = self.key();
-        match self.below(20) {
+        match self.below(23) {
             0 | 1 => Step::Get(self.some_keys(), self.some_tags()),
             2..=6 => {
                 let token = self.chance.nonce();
@@ -265,6 +267,21 @@ impl Draw {
                 let keys = self.some_keys().into_iter().map(Ended::Key);
                 let tags = self.some_tags().into_iter().map(Ended::Tag);
                 Step::End(keys.chain(tags).collect())
+            }
+            19 => {
+                let keys = self.some_keys().into_iter().map(Ended::SoftKey);
+                let tags = self.some_tags().into_iter().map(Ended::SoftTag);
+                Step::End(keys.chain(tags).collect())
+            }
+            20 => {
+                let token = self.chance.nonce();
+                self.tokens.push(token);
+                Step::Guard(self.some_keys(), token, self.hours())
+            }
+            21 => {
+                let token = self.token();
+                let guarded = |key| Ended::Guarded(key, token);
+                Step::End(self.some_keys().into_iter().map(guarded).collect())
             }
             _ => {
                 let odd = self.below(6) == 0;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::scene::{LONG, SHORT, Scene, bytes, envelope, generations, is_held};
+use super::scene::{LONG, SHORT, SOFT, Scene, bytes, envelope, generations, is_held};
 use crate::clock::MINUTE;
 use crate::entry::Ended;
 use crate::error::FarError;
@@ -40,7 +40,7 @@ pub(super) async fn asking_for_nothing_is_answered_with_nothing(scene: &Scene) {
     assert_eq!(link.tag_states(&[]).await, Ok(vec![]));
     assert_eq!(link.create(&[], LONG).await, Ok(vec![]));
     assert_eq!(link.prolong(&[], LONG).await, Ok(vec![]));
-    assert_eq!(scene.one.far.end(&[]).await, Ok(()));
+    assert_eq!(scene.one.far.end(&[], SOFT).await, Ok(()));
 }
 
 pub(super) async fn any_bytes_come_back_as_they_were(scene: &Scene) {
@@ -70,7 +70,7 @@ pub(super) async fn end_removes_values_leases_and_tags_in_one_call(scene: &Scene
     let token = scene.one.granted(&leased, LONG).await;
     scene.one.made(&tag, LONG).await;
     let ended = [Ended::Key(valued.clone()), Ended::Tag(tag.clone()), Ended::Key(leased.clone())];
-    scene.other.far.end(&ended).await.unwrap();
+    scene.other.far.end(&ended, SOFT).await.unwrap();
     assert_eq!(scene.one.value(&valued).await, None);
     assert_eq!(scene.one.lease(&leased).await, None);
     assert_eq!(scene.one.generation(&tag).await, None);
@@ -83,7 +83,7 @@ pub(super) async fn end_of_what_is_not_there_is_as_good(scene: &Scene) {
     scene.one.put(&key, b"v").await;
     let ended = [Ended::Key(key.clone()), Ended::Tag(tag)];
     for _ in 0..2 {
-        scene.one.far.end(&ended).await.unwrap();
+        scene.one.far.end(&ended, SOFT).await.unwrap();
         assert_eq!(scene.other.value(&key).await, None);
     }
 }
@@ -94,7 +94,7 @@ pub(super) async fn end_leaves_everything_else_alone(scene: &Scene) {
     scene.one.put(&valued, b"v").await;
     let token = scene.one.granted(&leased, LONG).await;
     let nonce = scene.one.made(&stays, LONG).await;
-    scene.other.far.end(&[Ended::Key(ended), Ended::Tag(gone)]).await.unwrap();
+    scene.other.far.end(&[Ended::Key(ended), Ended::Tag(gone)], SOFT).await.unwrap();
     assert_eq!(scene.one.value(&valued).await, bytes(b"v"));
     assert_eq!(scene.one.generation(&stays).await, Some(nonce));
     assert!(scene.one.store(&leased, token, b"v").await);
@@ -161,7 +161,10 @@ pub(super) async fn a_closed_side_says_so_and_the_other_goes_on(scene: &Scene) {
     for _ in 0..2 {
         scene.one.far.close();
         assert_eq!(scene.one.far.link().err(), Some(FarError::Closed));
-        assert_eq!(scene.one.far.end(&[Ended::Key(key.clone())]).await, Err(FarError::Closed));
+        assert_eq!(
+            scene.one.far.end(&[Ended::Key(key.clone())], SOFT).await,
+            Err(FarError::Closed)
+        );
         assert_eq!(scene.one.far.put(&key, b"w", LONG).await, Err(FarError::Closed));
     }
     assert!(!link.pulse().is_alive());

@@ -13,7 +13,7 @@ use super::{
     Change, Changes, Claim, Far, Generations, Got, Link, Read, Reply, TagState, read_lease,
 };
 use crate::clock::{Clock, Moment};
-use crate::entry::{Ended, Generation, Token};
+use crate::entry::{Ended, Generation, SoftHalf, Token};
 use crate::error::{Error, ErrorKind, FarError};
 use crate::key::{Key, Tag};
 use crate::observe::Observe;
@@ -27,8 +27,17 @@ static STORE: Script = Script::new(include_str!("scripts/store.lua"));
 static FAIL: Script = Script::new(include_str!("scripts/fail.lua"));
 static RELEASE: Script = Script::new(include_str!("scripts/release.lua"));
 static EXTEND: Script = Script::new(include_str!("scripts/extend.lua"));
-static PUT: Script = Script::new(include_str!("scripts/put.lua"));
-static ALL: [&Script; 6] = [&READ, &STORE, &FAIL, &RELEASE, &EXTEND, &PUT];
+static PUT: Script =
+    Script::new(concat!(include_str!("scripts/guards.lua"), include_str!("scripts/put.lua")));
+static END: Script =
+    Script::new(concat!(include_str!("scripts/guards.lua"), include_str!("scripts/end.lua")));
+static GUARD: Script =
+    Script::new(concat!(include_str!("scripts/guards.lua"), include_str!("scripts/guard.lua")));
+static EXPIRE: Script =
+    Script::new(concat!(include_str!("scripts/guards.lua"), include_str!("scripts/expire.lua")));
+static EXPIRE_TAG: Script = Script::new(include_str!("scripts/expire_tag.lua"));
+static ALL: [&Script; 10] =
+    [&READ, &STORE, &FAIL, &RELEASE, &EXTEND, &PUT, &END, &GUARD, &EXPIRE, &EXPIRE_TAG];
 
 /// How to reach Redis, and how long to wait for it.
 pub(crate) struct Settings {
@@ -111,27 +120,34 @@ impl Far for RedisFar {
         Ok(self.tracked.line()?)
     }
 
-    fn end<'a>(&'a self, ended: &'a [Ended]) -> Reply<'a, ()> {
+    fn end<'a>(&'a self, ended: &'a [Ended], soft: SoftHalf) -> Reply<'a, ()> {
         Box::pin(async move {
             let (line, mut pipeline) = (self.untracked.line()?, pipe());
             for name in ended {
-                match name {
-                    // Both in one command; one of a wrong type goes like any other.
-                    Ended::Key(key) => pipeline.cmd("UNLINK").arg(key.v()).arg(key.l()),
-                    Ended::Tag(tag) => pipeline.cmd("UNLINK").arg(tag.redis_name(line.app())),
-                };
+                pipeline.add_command(end_of(name, line.app(), soft));
             }
-            let answers = ask_within(&line, &pipeline, self.end_deadline).await?;
-            answers.into_iter().try_for_each(|answer| accepted(answer).map(drop))
+            self.all_done(&line, &pipeline).await
         })
     }
 
-    fn put<'a>(&'a self, key: &'a Key, envelope: &'a [u8], keep: Duration) -> Reply<'a, ()> {
+    fn guard<'a>(&'a self, keys: &'a [Key], token: Token, time: Duration) -> Reply<'a, ()> {
+        Box::pin(async move {
+            let (line, mut pipeline) = (self.untracked.line()?, pipe());
+            for key in keys {
+                let mut call = GUARD.call(&[key.v(), &key.l()]);
+                call.arg(&token[..]).arg(ms(time));
+                pipeline.add_command(call);
+            }
+            self.all_done(&line, &pipeline).await
+        })
+    }
+
+    fn put<'a>(&'a self, key: &'a Key, envelope: &'a [u8], keep: Duration) -> Reply<'a, bool> {
         Box::pin(async move {
             let mut call = PUT.call(&[key.v(), &key.l()]);
             call.arg(envelope).arg(ms(keep));
             let line = self.untracked.line()?;
-            one(line.ask(&alone(call), self.end_deadline).await?).map(drop)
+            Ok(was_done(&one(line.ask(&alone(call), self.end_deadline).await?)?))
         })
     }
 
@@ -157,6 +173,38 @@ impl Far for RedisFar {
         self.tasks.lock().abort_all();
         self.tracked.shut();
         self.untracked.shut();
+    }
+}
+
+impl RedisFar {
+    /// For what ends entries: it waits as long as an invalidation does.
+    async fn all_done(&self, line: &Line, pipeline: &Pipeline) -> Result<(), FarError> {
+        let answers = ask_within(line, pipeline, self.end_deadline).await?;
+        answers.into_iter().try_for_each(|answer| accepted(answer).map(drop))
+    }
+}
+
+/// The one command that ends it.
+fn end_of(name: &Ended, app: &str, soft: SoftHalf) -> Cmd {
+    let end = |key: &Key, guard: &[u8]| {
+        let mut call = END.call(&[key.v(), &key.l()]);
+        call.arg(guard);
+        call
+    };
+    match name {
+        Ended::Key(key) => end(key, b""),
+        Ended::Guarded(key, token) => end(key, token),
+        Ended::SoftKey(key) => EXPIRE.call(&[key.v(), &key.l()]),
+        Ended::Tag(tag) => {
+            let mut call = ::redis::cmd("UNLINK");
+            call.arg(tag.redis_name(app));
+            call
+        }
+        Ended::SoftTag(tag) => {
+            let mut call = EXPIRE_TAG.call(&[&tag.redis_name(app)]);
+            call.arg(&soft[..]);
+            call
+        }
     }
 }
 

@@ -1,0 +1,82 @@
+//! A writer's claim on a key for the length of its commit.
+//!
+//! From the moment it is open until it ends, or its time is over, nobody stores an entry for the key:
+//! callers load it, and keep it nowhere. So a writer that dies between its commit and its invalidation
+//! leaves nothing stale behind: what was there went when the guard was opened, and what is loaded after
+//! its time is loaded after the commit, if that fell inside.
+//!
+//! Several writers may hold guards on one key; each ends its own. An end is sent like any other: in a
+//! task of its own, and again until it is confirmed. With the process die the guards that it holds: they
+//! run out.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::Ends;
+use crate::entry::{Ended, Token};
+use crate::error::{Error, ErrorKind, FarError};
+use crate::key::Key;
+
+/// A writer's claim on a key. Ended by [`end`](Self::end); dropped, it is ended all the same, by a task of
+/// its own that nobody waits for.
+#[must_use = "it keeps the key from being cached: end it after the commit"]
+pub struct Guard {
+    ends: Ends,
+    key: Key,
+    token: Token,
+    open: bool,
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+impl Guard {
+    /// After the commit, and also when there was none: ends the entry everywhere, and the guard with it.
+    ///
+    /// # Order, errors
+    /// As [`Larder::invalidate`](crate::Larder::invalidate).
+    pub async fn end(mut self) -> Result<(), Error> {
+        self.open = false;
+        self.ends.end(vec![Ended::Guarded(self.key.clone(), self.token)]).await
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if self.open {
+            let ended = vec![Ended::Guarded(self.key.clone(), self.token)];
+            self.ends.end_behind(ended);
+        }
+    }
+}
+
+impl Ends {
+    /// Opens a guard. Goes on to its end when the caller is dropped; then the guard ends as well.
+    pub(crate) async fn guard(&self, key: Key, time: Duration) -> Result<Guard, Error> {
+        let this = self.clone();
+        let opening = self.runtime.spawn(async move { this.open_guard(key, time).await });
+        opening.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the runtime stopped")))
+    }
+
+    async fn open_guard(&self, key: Key, time: Duration) -> Result<Guard, Error> {
+        let ended = [Ended::Key(key.clone())];
+        self.forget(&ended);
+        // The other version of a rolling deploy keeps entries of its own.
+        let keys: Vec<Key> = std::iter::once(key.clone()).chain(key.beside()).collect();
+        let mut guard = Guard { ends: self.clone(), key, token: self.clock.nonce(), open: true };
+        let answer = self.far.guard(&keys, guard.token, time).await;
+        self.forget(&ended);
+        match answer {
+            Ok(()) => Ok(guard),
+            // It may stand, and nobody would end it: dropped here, it is.
+            Err(why) => {
+                guard.open = !matches!(why, FarError::Away | FarError::Closed);
+                let text = "cannot open a guard: after the commit, invalidate all the same";
+                Err(Error::new(why.kind(), text).at(&guard.key).because(why))
+            }
+        }
+    }
+}
