@@ -70,7 +70,7 @@ pub use invalidation::guard::Guard;
 pub use key::{KeyWriter, Tag, ToKey};
 pub use larder::{Larder, LarderBuilder};
 pub use observe::Stats;
-pub use policy::{Lifetime, Stale};
+pub use policy::{AfterFailover, Lifetime, Stale};
 #[cfg(feature = "redis")]
 pub use redis::Credentials;
 #[cfg(feature = "tls")]

@@ -32,7 +32,9 @@ async fn scripts_that_are_forgotten_under_load_are_sent_again() {
                     world.source.set(&key, &n.to_string());
                     match n % 4 {
                         0 => world.words.invalidate(&key).await.unwrap(),
-                        1 => drop(world.words.put(&key, "put".to_owned()).await.unwrap()),
+                        1 => {
+                            world.words.put(&key, "put".to_owned()).await.unwrap();
+                        }
                         2 => {
                             let both = [world.words.entry(&key), Tag::new(&tag).into()];
                             world.larder.invalidate(both).await.unwrap();

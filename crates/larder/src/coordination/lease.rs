@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 
 use super::flight::Flights;
 use crate::clock::{Clock, Moment};
-use crate::entry::Token;
+use crate::entry::{Incarnation, Token};
 use crate::error::{Error, FarError};
 use crate::far::{Far, Link};
 use crate::key::Key;
@@ -74,6 +74,7 @@ impl Leases {
             asked,
             link,
             granted_by: None,
+            by: 0,
             time: self.time,
             flights: self.flights.clone(),
             runtime: self.runtime.clone(),
@@ -113,6 +114,8 @@ pub(crate) struct Lease {
     /// Where it is given back when the connection it was asked for on is gone. Only once READ was
     /// answered: before that, giving back elsewhere could overtake it.
     granted_by: Option<Arc<dyn Far>>,
+    /// The server process that granted it.
+    by: Incarnation,
     time: Duration,
     flights: Arc<Flights>,
     runtime: Handle,
@@ -128,10 +131,14 @@ impl Lease {
         self.asked
     }
 
-    /// READ was answered: it is ours.
-    pub(crate) fn granted(mut self, by: Arc<dyn Far>) -> Lease {
-        self.granted_by = Some(by);
+    /// READ was answered, by this process of far: it is ours.
+    pub(crate) fn granted(mut self, far: Arc<dyn Far>, by: Incarnation) -> Lease {
+        (self.granted_by, self.by) = (Some(far), by);
         self
+    }
+
+    pub(crate) fn by(&self) -> Incarnation {
+        self.by
     }
 
     pub(crate) fn link(&self) -> &Arc<dyn Link> {

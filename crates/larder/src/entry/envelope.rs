@@ -11,7 +11,7 @@ use std::fmt;
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{Generation, Tagged, Token, Way};
+use super::{Generation, Incarnation, Tagged, Token, Way};
 use crate::error::{Error, ErrorKind};
 use crate::key::{Key, Tag};
 
@@ -56,6 +56,8 @@ pub(crate) struct Header {
     pub(crate) load_cost_us: u32,
     pub(crate) codec: u8,
     pub(crate) schema: u32,
+    /// Which server process answered before the load began.
+    pub(crate) by: Incarnation,
     pub(crate) tags: Vec<Tagged>,
 }
 
@@ -125,14 +127,14 @@ pub(crate) fn encode(header: &Header, key: &Key, payload: &[u8]) -> Result<Vec<u
     out.extend(header.stored_at_ms.to_le_bytes());
     out.extend(header.fresh_ms.to_le_bytes());
     out.extend(header.load_cost_us.to_le_bytes());
-    out.extend(NO_INCARNATION);
+    out.extend(header.by.to_le_bytes());
     for Tagged { tag, generation } in &header.tags {
         let name_length = u8::try_from(tag.name().len())
             .map_err(|_| refuse("a tag's name does not fit an envelope".into()))?;
         out.push(name_length);
         out.extend(tag.name());
-        out.extend(NO_INCARNATION);
-        out.extend(generation);
+        out.extend(generation.by.to_le_bytes());
+        out.extend(generation.nonce);
     }
     out.extend(key_length.to_le_bytes());
     out.extend(key);
@@ -140,9 +142,6 @@ pub(crate) fn encode(header: &Header, key: &Key, payload: &[u8]) -> Result<Vec<u
     out.extend(payload);
     Ok(out)
 }
-
-/// Room for the process that answered. Nothing is believed of it yet.
-const NO_INCARNATION: [u8; 8] = [0; 8];
 
 fn refuse(text: String) -> Error {
     Error::new(ErrorKind::Encode, text)
@@ -177,9 +176,9 @@ pub(crate) fn decode<'a>(
         stored_at_ms: u64::from_le_bytes(rest.array()?),
         fresh_ms: u32::from_le_bytes(rest.array()?),
         load_cost_us: u32::from_le_bytes(rest.array()?),
+        by: Incarnation::from_le_bytes(rest.array()?),
         tags: Vec::new(),
     };
-    let _incarnation: [u8; 8] = rest.array()?;
     // Read over once, and made only when the checksum has vouched for them.
     let tags = rest;
     for _ in 0..tag_count {
@@ -270,7 +269,7 @@ impl<'a> Rest<'a> {
     fn tag(&mut self) -> Result<(&'a [u8], Generation), Unreadable> {
         let [length] = self.array()?;
         let name = self.take(length.into())?;
-        let _incarnation: [u8; 8] = self.array()?;
-        Ok((name, self.array()?))
+        let by = Incarnation::from_le_bytes(self.array()?);
+        Ok((name, Generation { by, nonce: self.array()? }))
     }
 }

@@ -28,8 +28,43 @@ pub(crate) use compression::{Payload, Way};
 
 /// Names one load or one write.
 pub(crate) type Token = [u8; 16];
-/// The random nonce that all entries of a tag carry.
-pub(crate) type Generation = [u8; 16];
+/// What nobody else drew.
+pub(crate) type Nonce = [u8; 16];
+/// Which server process answered: a hash of the id that it drew when it started. 0: whichever, all are
+/// believed.
+pub(crate) type Incarnation = u64;
+
+/// The random nonce that all entries of a tag carry, as one server process told it. What another told is
+/// another generation: it may come from before an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Generation {
+    pub(crate) nonce: Nonce,
+    pub(crate) by: Incarnation,
+}
+
+impl From<Nonce> for Generation {
+    fn from(nonce: Nonce) -> Generation {
+        Generation { nonce, by: 0 }
+    }
+}
+
+/// Bytes under a value's name, and who answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answered {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) by: Incarnation,
+}
+
+impl From<Vec<u8>> for Answered {
+    fn from(bytes: Vec<u8>) -> Answered {
+        Answered { bytes, by: 0 }
+    }
+}
+
+/// Is what was kept when `then` answered still believed, now that `now` does?
+pub(crate) fn is_believed(then: Incarnation, now: Incarnation) -> bool {
+    now == 0 || then == now
+}
 /// A value of any type.
 pub(crate) type Value = Arc<dyn Any + Send + Sync>;
 
@@ -47,18 +82,20 @@ pub(crate) enum Standing {
     Current,
     /// The tag was ended softly since: no longer fresh.
     Soft,
-    /// The tag was ended since, or is missing.
+    /// The tag was ended since, or is missing, or another process than then says that it was not.
     Ended,
 }
 
 /// Where the soft half begins.
-const HARD_BYTES: usize = size_of::<Generation>() - size_of::<SoftHalf>();
+const HARD_BYTES: usize = size_of::<Nonce>() - size_of::<SoftHalf>();
 
 impl Tagged {
     pub(crate) fn standing(&self, read: Option<Generation>) -> Standing {
+        let Generation { nonce, by } = self.generation;
         match read {
-            Some(read) if read == self.generation => Standing::Current,
-            Some(read) if read[..HARD_BYTES] == self.generation[..HARD_BYTES] => Standing::Soft,
+            Some(read) if !is_believed(by, read.by) => Standing::Ended,
+            Some(read) if read.nonce == nonce => Standing::Current,
+            Some(read) if read.nonce[..HARD_BYTES] == nonce[..HARD_BYTES] => Standing::Soft,
             _ => Standing::Ended,
         }
     }
@@ -139,6 +176,14 @@ impl Ended {
             Ended::Guarded(_, token) => Some(Ended::Guarded(other, *token)),
             Ended::SoftKey(_) => Some(Ended::SoftKey(other)),
             Ended::Tag(_) | Ended::SoftTag(_) => None,
+        }
+    }
+
+    /// The same for those who have no guard there.
+    pub(crate) fn without_guard(self) -> Ended {
+        match self {
+            Ended::Guarded(key, _) => Ended::Key(key),
+            other => other,
         }
     }
 

@@ -8,14 +8,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use parking_lot::Mutex;
 
 use crate::clock::{Clock, Moment};
-use crate::entry::{Ended, Generation, SoftHalf, Token, envelope};
+use crate::entry::{Answered, Ended, Generation, Incarnation, Nonce, SoftHalf, Token, envelope};
 use crate::error::FarError;
 use crate::key::{Key, Tag};
 use crate::pulse::Pulse;
@@ -33,6 +33,8 @@ pub(crate) struct Shelf {
     listeners: Mutex<Vec<(usize, Changes)>>,
     bytes_max: usize,
     clock: Clock,
+    /// In whose name it answers.
+    by: AtomicU64,
 }
 
 struct State {
@@ -56,7 +58,14 @@ impl Shelf {
             listeners: Mutex::default(),
             bytes_max,
             clock,
+            by: AtomicU64::new(0),
         })
+    }
+
+    /// What it holds is from now on told by another process, as after a failover.
+    #[cfg(feature = "test-support")]
+    pub(crate) fn answers_as(&self, by: Incarnation) {
+        self.by.store(by, Ordering::Release);
     }
 
     /// One command: `run` changes the state and names what it changed.
@@ -68,7 +77,8 @@ impl Shelf {
         // Like Redis: what runs out is told to all but the one whose own command came upon it.
         self.tell(&changed, from);
         changed.clear();
-        let mut step = Step { state: &mut state, now, own: Vec::new() };
+        let by = self.by.load(Ordering::Acquire);
+        let mut step = Step { state: &mut state, now, by, own: Vec::new() };
         let answer = run(&mut step);
         let own = step.own;
         state.shrink(self.bytes_max, &mut changed);
@@ -156,6 +166,7 @@ impl State {
 struct Step<'a> {
     state: &'a mut State,
     now: Moment,
+    by: Incarnation,
     /// Changed by this command.
     own: Vec<Arc<[u8]>>,
 }
@@ -192,7 +203,12 @@ impl Step<'_> {
     }
 
     fn generation(&self, name: &[u8]) -> Option<Generation> {
-        self.bytes(name)?.try_into().ok()
+        let nonce: Nonce = self.bytes(name)?.try_into().ok()?;
+        Some(Generation { nonce, by: self.by })
+    }
+
+    fn answered(&self, name: &[u8]) -> Option<Answered> {
+        Some(Answered { bytes: self.bytes(name)?.to_vec(), by: self.by })
     }
 
     /// The guards of writers on a key, if any is open.
@@ -352,6 +368,10 @@ impl Link for MemoryLink {
         self.pulse.clone()
     }
 
+    fn incarnation(&self, _key: &Key) -> Incarnation {
+        self.shelf.by.load(Ordering::Acquire)
+    }
+
     fn server_ms_at(&self, now: Moment) -> u64 {
         // Any clock will do that all readers of this shelf share.
         ms(now)
@@ -359,7 +379,7 @@ impl Link for MemoryLink {
 
     fn get<'a>(&'a self, keys: &'a [Key], tags: &'a [Tag]) -> Reply<'a, Got> {
         ready(self.tracked(|step| {
-            let values = keys.iter().map(|key| step.bytes(key.v()).map(<[u8]>::to_vec)).collect();
+            let values = keys.iter().map(|key| step.answered(key.v())).collect();
             Got { values, generations: self.generations_of(step, tags) }
         }))
     }
@@ -373,8 +393,8 @@ impl Link for MemoryLink {
         tags: &'a [Tag],
     ) -> Reply<'a, Read> {
         ready(self.tracked(|step| {
-            let claim = match step.bytes(key.v()) {
-                Some(v) if seen.is_none() || envelope::id(v) != seen => Claim::Value(v.to_vec()),
+            let claim = match step.answered(key.v()) {
+                Some(v) if seen.is_none() || envelope::id(&v.bytes) != seen => Claim::Value(v),
                 _ => match step.bytes(&key.l()) {
                     Some(l) => super::read_lease(l, step.left(&key.l()).unwrap_or_default()),
                     None => {
@@ -385,7 +405,7 @@ impl Link for MemoryLink {
             };
             let rejected = !matches!(claim, Claim::Value(_));
             let is_there = rejected && step.bytes(key.v()).is_some();
-            Read { claim, is_there, tags: self.states_of(step, tags) }
+            Read { claim, is_there, by: step.by, tags: self.states_of(step, tags) }
         }))
     }
 
@@ -399,7 +419,7 @@ impl Link for MemoryLink {
 
     fn create<'a>(
         &'a self,
-        tags: &'a [(Tag, Generation)],
+        tags: &'a [(Tag, Nonce)],
         keep: Duration,
     ) -> Reply<'a, Vec<Option<Generation>>> {
         ready(self.tracked(|step| {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::clock::Moment;
-use crate::entry::{Ended, Generation, SoftHalf, Token};
+use crate::entry::{Answered, Ended, Generation, Incarnation, Nonce, SoftHalf, Token};
 use crate::error::FarError;
 use crate::key::{Key, Tag};
 use crate::pulse::Pulse;
@@ -40,6 +40,8 @@ pub(crate) enum Change<'a> {
     Name(&'a [u8]),
     /// News were lost: it may be anything.
     Gap,
+    /// Another server process than before answers, and is believed: it may not know of our latest ends.
+    Another,
 }
 
 /// Where changes are told: inline, in wire order, so it must be quick and never call back.
@@ -49,7 +51,7 @@ pub(crate) type Changes = Arc<dyn Fn(Change<'_>) + Send + Sync>;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Got {
     /// What is no string is not ours, and reads as nothing: [`Link::read`] removes it before a load.
-    pub(crate) values: SmallVec<[Option<Vec<u8>>; 1]>,
+    pub(crate) values: SmallVec<[Option<Answered>; 1]>,
     pub(crate) generations: Generations,
 }
 
@@ -68,7 +70,7 @@ pub(crate) struct TagState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
     /// A value that is not the one rejected.
-    Value(Vec<u8>),
+    Value(Answered),
     /// The lease is ours.
     Granted,
     /// Somebody else's, for at most this long.
@@ -87,6 +89,8 @@ pub(crate) struct Read {
     pub(crate) claim: Claim,
     /// The rejected value is still there: nobody has ended it.
     pub(crate) is_there: bool,
+    /// Who answered.
+    pub(crate) by: Incarnation,
     pub(crate) tags: Vec<Option<TagState>>,
 }
 
@@ -101,6 +105,10 @@ pub(crate) trait Link: Send + Sync {
     /// How long an answer to what was asked at `asked` may be served from near: while [`pulse`](Self::pulse)
     /// beats. Where no changes are told, it ends by itself, as early as a lost one would cost.
     fn believed(&self, asked: Moment) -> Arc<Pulse>;
+
+    /// Who will most likely answer for this key: what a value that is put is dated by. One that another
+    /// answers for is not believed.
+    fn incarnation(&self, key: &Key) -> Incarnation;
 
     /// The server's clock at `now`, as last estimated, in milliseconds since 1970.
     fn server_ms_at(&self, now: Moment) -> u64;
@@ -133,7 +141,7 @@ pub(crate) trait Link: Send + Sync {
     /// made, read and ended.)
     fn create<'a>(
         &'a self,
-        tags: &'a [(Tag, Generation)],
+        tags: &'a [(Tag, Nonce)],
         keep: Duration,
     ) -> Reply<'a, Vec<Option<Generation>>>;
 

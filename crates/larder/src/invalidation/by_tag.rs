@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::clock::Moment;
 use crate::entry::compression::Fault;
 use crate::entry::envelope::{self, Header, Unreadable};
-use crate::entry::{Generation, Held, Shape, Standing, Tagged};
+use crate::entry::{Answered, Generation, Held, Shape, Standing, Tagged, is_believed};
 use crate::error::Error;
 use crate::key::{Key, Tag};
 
@@ -18,6 +18,8 @@ use crate::key::{Key, Tag};
 pub(crate) struct Opened<'a> {
     pub(crate) header: Header,
     payload: &'a [u8],
+    /// Whether the server process that answered is the one it was kept by, or any is believed.
+    believed: bool,
 }
 
 /// What is to be done with an envelope.
@@ -36,13 +38,15 @@ const AHEAD_MAX_MS: u64 = 1_000;
 
 /// `tags`: those it is likely to carry.
 pub(crate) fn open<'a>(
-    bytes: &'a [u8],
+    answered: &'a Answered,
     key: &Key,
     shape: &Shape,
     tags: &[Tag],
 ) -> Result<Opened<'a>, Unreadable> {
-    let (header, payload) = envelope::decode(bytes, key, shape.codec, shape.schema, tags)?;
-    Ok(Opened { header, payload })
+    let (header, payload) =
+        envelope::decode(&answered.bytes, key, shape.codec, shape.schema, tags)?;
+    let believed = is_believed(header.by, answered.by);
+    Ok(Opened { header, payload, believed })
 }
 
 impl Opened<'_> {
@@ -76,7 +80,7 @@ impl Opened<'_> {
             tagged.standing(at.and_then(|at| *generations.get(at)?))
         };
         let standing = tags.iter().map(standing).max().unwrap_or(Standing::Current);
-        let alive = standing != Standing::Ended;
+        let alive = self.believed && standing != Standing::Ended;
         let soft_expired = soft_expired || standing == Standing::Soft;
         let carried = wanted.iter().all(|tag| tags.iter().any(|carried| carried.tag == *tag));
         let age_ms = server_now_ms.saturating_sub(stored_at_ms);

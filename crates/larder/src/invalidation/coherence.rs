@@ -11,9 +11,17 @@ use crate::far::{Change, Changes};
 use crate::key::{Named, parse};
 use crate::near::Near;
 
+use super::replay::Replay;
+
 /// The listener to give to far.
-pub(crate) fn listener(near: Arc<Near>, flights: Arc<Flights>, clock: Clock) -> Changes {
+pub(crate) fn listener(
+    near: Arc<Near>,
+    flights: Arc<Flights>,
+    replay: Arc<Replay>,
+    clock: Clock,
+) -> Changes {
     Arc::new(move |change| match change {
+        Change::Another => replay.is_due(),
         Change::Gap => {
             near.drop_all();
             flights.all_changed();

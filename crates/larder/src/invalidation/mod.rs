@@ -26,9 +26,12 @@ use crate::key::Tag;
 use crate::near::Near;
 use crate::observe::{Event, Observe};
 
+use replay::Replay;
+
 pub(crate) mod by_tag;
 pub(crate) mod coherence;
 pub(crate) mod guard;
+pub(crate) mod replay;
 
 /// How many ends go in one trip when they are sent again.
 const BATCH: usize = 512;
@@ -73,6 +76,7 @@ pub(crate) struct Ends {
     pub(crate) runtime: Handle,
     /// Rung when something waits.
     pub(crate) waiting: Arc<Notify>,
+    pub(crate) replay: Arc<Replay>,
     /// Names whose end was sent, or is about to be, and has no answer yet.
     pub(crate) under_way: Arc<AtomicUsize>,
 }
@@ -131,6 +135,7 @@ impl Ends {
         let Err(why) = answer else {
             // Our own news come over the other connection, and may be later than the reply.
             self.forget(&ended);
+            self.replay.remember(&ended, self.clock.now());
             return Ok(());
         };
         if why == FarError::Closed {
@@ -174,6 +179,15 @@ impl Ends {
         let first = || Pauses::new(&self.clock, FIRST_PAUSE, LONGEST_PAUSE);
         let mut pauses = first();
         loop {
+            let again = self.replay.take_due(self.clock.now());
+            if self.near.bypass.add(&again) {
+                self.forget(&again);
+            } else {
+                tracing::error!(
+                    ends = again.len(),
+                    "the latest ends are not sent again to the redis process that took over: too many wait already"
+                );
+            }
             if self.near.bypass.is_empty() {
                 self.waiting.notified().await;
                 pauses = first();
@@ -185,6 +199,7 @@ impl Ends {
             let names: Vec<Ended> = some.iter().map(|(name, _)| name.clone()).collect();
             if self.far.end(&with_neighbours(&names), self.soft_half()).await.is_ok() {
                 self.forget(&names);
+                self.replay.remember(&names, self.clock.now());
                 self.near.bypass.remove(&some);
                 self.observe.tell(Event::Confirmed { waiting: self.near.bypass.len() });
                 pauses = first();

@@ -13,12 +13,14 @@ use crate::clock::{Clock, SECOND};
 use crate::coordination::flight::Flights;
 use crate::coordination::lease::Leases;
 use crate::error::{Error, ErrorKind};
-use crate::far::Far;
 use crate::far::memory::{MemoryFar, Shelf};
+use crate::far::{Changes, Far};
+use crate::invalidation::replay::Replay;
 use crate::invalidation::{Ends, coherence};
 use crate::key::Namespace;
 use crate::near::Near;
 use crate::observe::{Observe, Observer};
+use crate::policy::AfterFailover;
 use crate::strategy::{Refreshes, Tiers};
 
 /// How often near gives back the memory of what is past its time.
@@ -36,6 +38,7 @@ pub struct LarderBuilder {
     connect_deadline: Duration,
     tcp_keepalive: Duration,
     required: bool,
+    after_failover: AfterFailover,
     bound: Duration,
     far_deadline: Duration,
     invalidate_deadline: Duration,
@@ -68,6 +71,7 @@ impl LarderBuilder {
             connect_deadline: SECOND,
             tcp_keepalive: 30 * SECOND,
             required: false,
+            after_failover: AfterFailover::default(),
             bound: SECOND,
             far_deadline: Duration::from_millis(50),
             invalidate_deadline: SECOND,
@@ -160,6 +164,14 @@ impl LarderBuilder {
     /// Makes it an error to open while nobody listens.
     pub fn require_far(mut self) -> LarderBuilder {
         self.required = true;
+        self
+    }
+
+    /// Whether what another Redis process kept is believed. [`AfterFailover::Distrust`]; accept it only where a
+    /// cold cache would do more harm than an old value. All processes of a fleet should choose alike: what a
+    /// process that accepts has stored, one that does not loads anew.
+    pub fn after_failover(mut self, choice: AfterFailover) -> LarderBuilder {
+        self.after_failover = choice;
         self
     }
 
@@ -285,8 +297,11 @@ impl LarderBuilder {
         let near = Arc::new(Near::new(self.near_bytes_max, &clock));
         let flights = Flights::new(self.bound, clock.clone(), runtime.clone());
         let observe = Observe::new(self.observer.clone());
-        let far = self.open_far(&near, &flights, &clock, &observe).await?;
         let waiting = Arc::new(Notify::new());
+        let replay = Arc::new(Replay::new(self.after_failover, waiting.clone()));
+        let changes =
+            coherence::listener(near.clone(), flights.clone(), replay.clone(), clock.clone());
+        let far = self.open_far(changes, &clock, &observe).await?;
         let leases = Leases::new(self.lease_time, flights.clone(), &clock, runtime.clone());
         let leases = Arc::new(leases);
         let ends = Ends {
@@ -297,6 +312,7 @@ impl LarderBuilder {
             clock: clock.clone(),
             runtime: runtime.clone(),
             waiting,
+            replay,
             under_way: Arc::default(),
         };
         let mut tasks = JoinSet::new();
@@ -311,12 +327,10 @@ impl LarderBuilder {
 
     async fn open_far(
         &self,
-        near: &Arc<Near>,
-        flights: &Arc<Flights>,
+        changes: Changes,
         clock: &Clock,
         observe: &Observe,
     ) -> Result<Arc<dyn Far>, Error> {
-        let changes = coherence::listener(near.clone(), flights.clone(), clock.clone());
         #[cfg(feature = "redis")]
         if let Some(url) = &self.redis {
             let settings = crate::far::redis::Settings {
@@ -332,6 +346,7 @@ impl LarderBuilder {
                 deadline: self.far_deadline,
                 end_deadline: self.invalidate_deadline,
                 required: self.required,
+                after_failover: self.after_failover,
             };
             let opening = crate::far::redis::RedisFar::open(
                 settings,

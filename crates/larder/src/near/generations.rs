@@ -253,7 +253,7 @@ mod tests {
         let (cells, tag, now) = scene();
         let asked = cells.watch(&tag);
         cells.empty(&tag); // the push overtakes the reply, and the cell was empty already
-        asked.learn(Some([1; 16]), now);
+        asked.learn(Some([1; 16].into()), now);
         assert!(!asked.is_current());
         assert!(cells.known_before(&tag, now.plus(SECOND)).is_none());
     }
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn a_generation_read_after_the_load_began_is_not_known_before_it() {
         let (cells, tag, now) = scene();
-        cells.watch(&tag).learn(Some([1; 16]), now.plus(SECOND));
+        cells.watch(&tag).learn(Some([1; 16].into()), now.plus(SECOND));
         assert!(cells.known_before(&tag, now).is_none());
         assert!(cells.known_before(&tag, now.plus(2 * SECOND)).is_some());
     }
@@ -270,9 +270,9 @@ mod tests {
     fn another_generation_than_the_known_one_counts_as_a_push() {
         let (cells, tag, now) = scene();
         let entry = cells.watch(&tag);
-        entry.learn(Some([1; 16]), now);
+        entry.learn(Some([1; 16].into()), now);
         assert!(entry.is_current());
-        cells.watch(&tag).learn(Some([2; 16]), now);
+        cells.watch(&tag).learn(Some([2; 16].into()), now);
         assert!(!entry.is_current());
     }
 
@@ -284,7 +284,7 @@ mod tests {
         let (cells, tag, now) = scene();
         let (first, second) = (cells.watch(&tag), cells.watch(&tag));
         second.learn(None, now);
-        first.learn(Some([1; 16]), now);
+        first.learn(Some([1; 16].into()), now);
         assert!(cells.known_before(&tag, now.plus(SECOND)).is_none());
         assert!(!first.is_current());
     }
@@ -294,14 +294,14 @@ mod tests {
     /// made of it meanwhile goes all the same.
     #[test]
     fn a_reply_behind_a_write_of_our_own_counts_also_when_the_cell_has_moved_on() {
-        for last in [None, Some([2; 16])] {
+        for last in [None, Some([2; 16].into())] {
             let (cells, tag, now) = scene();
             let first = cells.watch(&tag);
             cells.unsettle(&tag); // the second write begins
             let second = cells.watch(&tag);
-            second.learn_own(Some([1; 16]), now);
+            second.learn_own(Some([1; 16].into()), now);
             let reader = cells.watch(&tag);
-            reader.learn(Some([1; 16]), now);
+            reader.learn(Some([1; 16].into()), now);
             assert!(reader.is_current());
             first.learn_own(last, now);
             assert!(!reader.is_current() && reader.has_ended(), "{last:?}");
@@ -311,8 +311,8 @@ mod tests {
         let first = cells.watch(&tag);
         cells.unsettle(&tag);
         let reader = cells.watch(&tag);
-        first.learn_own(Some([2; 16]), now);
-        reader.learn(Some([1; 16]), now);
+        first.learn_own(Some([2; 16].into()), now);
+        reader.learn(Some([1; 16].into()), now);
         assert!(!reader.is_current());
     }
 
@@ -322,8 +322,8 @@ mod tests {
         let first = cells.watch(&tag);
         cells.unsettle(&tag);
         let second = cells.watch(&tag);
-        first.learn_own(Some([1; 16]), now);
-        second.learn_own(Some([1; 16]), now);
+        first.learn_own(Some([1; 16].into()), now);
+        second.learn_own(Some([1; 16].into()), now);
         assert!(second.is_current());
         assert!(!first.has_ended() && !second.has_ended());
     }
@@ -333,19 +333,19 @@ mod tests {
     fn another_generation_after_a_write_of_our_own_is_an_end() {
         let (cells, tag, now) = scene();
         let entry = cells.watch(&tag);
-        entry.learn(Some([1; 16]), now);
+        entry.learn(Some([1; 16].into()), now);
         cells.unsettle(&tag);
-        cells.watch(&tag).learn_own(Some([2; 16]), now);
+        cells.watch(&tag).learn_own(Some([2; 16].into()), now);
         assert!(entry.has_ended());
     }
 
     #[test]
     fn the_generation_after_an_end_that_was_heard_is_no_second_end() {
         let (cells, tag, now) = scene();
-        cells.watch(&tag).learn(Some([1; 16]), now);
+        cells.watch(&tag).learn(Some([1; 16].into()), now);
         cells.empty(&tag);
         let entry = cells.watch(&tag);
-        entry.learn(Some([2; 16]), now);
+        entry.learn(Some([2; 16].into()), now);
         assert!(entry.is_current() && !entry.has_ended());
     }
 
@@ -365,7 +365,7 @@ mod tests {
     fn a_full_map_forgets_what_nobody_holds_and_never_what_somebody_does() {
         let (cells, tag, now) = scene();
         let entry = cells.watch(&tag);
-        entry.learn(Some([1; 16]), now);
+        entry.learn(Some([1; 16].into()), now);
         for i in 0..CELLS + 10 {
             cells.watch(&Tag::new(format!("t{i}")));
         }

@@ -145,7 +145,7 @@ mod tests {
             let now = self.clock.now();
             let held = Held {
                 value: value.map(|value| Arc::new(value) as Value),
-                tags: [Tagged { tag: self.tag.clone(), generation: [7; 16] }].into(),
+                tags: [Tagged { tag: self.tag.clone(), generation: [7; 16].into() }].into(),
                 received: now,
                 age: SECOND,
                 fresh_until: now.plus(fresh_for),

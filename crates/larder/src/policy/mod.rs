@@ -23,6 +23,21 @@ pub enum Stale {
     InNeed,
 }
 
+/// Whether what another Redis process said is believed: after a failover, a restart from a snapshot, or
+/// when a part of a cluster has moved.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AfterFailover {
+    /// No: an invalidation that was acknowledged may have been lost with the old process. What that one kept
+    /// is loaded anew, one load a key.
+    #[default]
+    Distrust,
+    /// Yes: the cache stays warm. This process sends its invalidations of the last 60 seconds again; one of
+    /// another process that is gone, or an older one, may have been lost, and then **what it ended is served
+    /// again until its lifetime is over**.
+    Accept,
+}
+
 /// How one cache behaves. Two views of one name must agree in all of it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Policy {

@@ -20,7 +20,9 @@ use super::forgotten::Forgotten;
 use super::script::Script;
 use super::wire::{self, Wire};
 use crate::clock::{Clock, Moment};
+use crate::entry::Incarnation;
 use crate::error::{Error, ErrorKind};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// The oldest server whose scripts and tracking we rest on.
 const OLDEST: (u32, u32) = (7, 0);
@@ -229,6 +231,7 @@ pub(crate) struct Dialled {
     /// When the first heartbeat was sent, and what the server's clock said.
     pub(crate) sent: Moment,
     pub(crate) server_ms: u64,
+    pub(crate) process: Incarnation,
     /// False when the server refuses to tell us of changes.
     pub(crate) tracks: bool,
     pub(super) forgotten: Forgotten,
@@ -282,7 +285,9 @@ pub(crate) async fn dial(
         None => return Err(silent(access)),
     };
     let mut answers = answers.into_iter();
-    check_version(&refusal, answers.next())?;
+    let info = info_server(&refusal, answers.next())?;
+    check_version(access, &info)?;
+    let process = process(&info, clock);
     let time = answers.next().map(Value::extract_error).transpose();
     let time = time.map_err(|why| refusal.of(&why))?;
     let server_ms = match time.as_ref().and_then(server_ms) {
@@ -300,7 +305,7 @@ pub(crate) async fn dial(
     if let Some(refused) = answers.find_map(|answer| answer.extract_error().err()) {
         return Err(refusal.of(&refused));
     }
-    Ok(Dialled { connection, driver, sent, server_ms, tracks, forgotten })
+    Ok(Dialled { connection, driver, sent, server_ms, process, tracks, forgotten })
 }
 
 /// Who we are and what we want, as the client crate says it.
@@ -331,26 +336,40 @@ pub(crate) fn server_ms(answer: &Value) -> Option<u64> {
     secs.checked_mul(1000)?.checked_add(micros / 1000)
 }
 
-fn check_version(refusal: &Refusal<'_>, info: Option<Value>) -> Result<(), NoConnection> {
-    let text: String = match info.map(|info| info.extract_error()) {
-        Some(Ok(info)) => ::redis::from_redis_value(info).unwrap_or_default(),
-        Some(Err(why)) => return Err(refusal.of(&why)),
-        None => String::new(),
+fn info_server(refusal: &Refusal<'_>, info: Option<Value>) -> Result<String, NoConnection> {
+    match info.map(|info| info.extract_error()) {
+        Some(Ok(info)) => Ok(::redis::from_redis_value(info).unwrap_or_default()),
+        Some(Err(why)) => Err(refusal.of(&why)),
+        None => Ok(String::new()),
+    }
+}
+
+fn field<'t>(info: &'t str, name: &str) -> Option<&'t str> {
+    let value = |line: &'t str| line.strip_prefix(name)?.strip_prefix(':');
+    info.lines().find_map(value).map(str::trim)
+}
+
+/// A hash of the id that the server process drew when it started. Where none is told every connection
+/// counts as one to another process: cold after each reconnect, and never wrong.
+fn process(info: &str, clock: &Clock) -> Incarnation {
+    let id = match field(info, "run_id") {
+        Some(id) if !id.is_empty() => xxh3_64(id.as_bytes()),
+        _ => xxh3_64(&clock.nonce()),
     };
-    let found = text.lines().find_map(|line| line.strip_prefix("redis_version:"));
-    let Some(found) = found else {
-        return Err(not_redis(refusal.access, "it does not tell its version"));
+    id.max(1) // 0 is nobody's
+}
+
+fn check_version(access: &Access, info: &str) -> Result<(), NoConnection> {
+    let Some(found) = field(info, "redis_version") else {
+        return Err(not_redis(access, "it does not tell its version"));
     };
-    let mut parts = found.trim().split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let mut parts = found.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
     if version >= OLDEST {
         return Ok(());
     }
-    let text = format!(
-        "{} is Redis {}, and larder needs 7.0 or newer: upgrade the server",
-        refusal.access,
-        found.trim()
-    );
+    let text =
+        format!("{access} is Redis {found}, and larder needs 7.0 or newer: upgrade the server");
     Err(NoConnection::Wrong(Error::new(ErrorKind::Config, text)))
 }
 

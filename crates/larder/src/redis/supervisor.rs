@@ -10,7 +10,7 @@
 //! reply is seen: they pass through no channel and no task. Nothing is lost with the task but the
 //! connection; callers then find none, and ask the loader.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -25,8 +25,10 @@ use super::forgotten::Forgotten;
 use super::reads::Reads;
 use super::script::Script;
 use crate::clock::{Clock, Moment, Pauses};
+use crate::entry::Incarnation;
 use crate::error::FarError;
 use crate::observe::{Event, Observe};
+use crate::policy::AfterFailover;
 use crate::pulse::Pulse;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -38,6 +40,8 @@ pub(crate) enum Pushed<'a> {
     Key(&'a [u8]),
     /// News may have been lost.
     Gap,
+    /// Another server process than before answers, and is believed.
+    Another,
 }
 
 /// What every connection of one process shares.
@@ -51,6 +55,7 @@ pub(crate) struct Terms {
     pub(crate) bound: Duration,
     /// How long one call may take.
     pub(crate) deadline: Duration,
+    pub(crate) after_failover: AfterFailover,
     pub(crate) clock: Clock,
     pub(crate) observe: Observe,
     pub(crate) pushed: Arc<dyn Fn(Pushed<'_>) + Send + Sync>,
@@ -63,6 +68,8 @@ pub(crate) struct Line {
     _driver: Driver,
     pub(crate) pulse: Arc<Pulse>,
     tracks: bool,
+    /// The server process at its other end. It cannot become another within one connection.
+    process: Incarnation,
     forgotten: Forgotten,
     /// Once is loud enough.
     said_gap: AtomicBool,
@@ -115,6 +122,14 @@ impl Line {
 
     pub(crate) fn app(&self) -> &str {
         &self.terms.app
+    }
+
+    /// In whose name its answers are kept and believed.
+    pub(crate) fn by(&self) -> Incarnation {
+        match self.terms.after_failover {
+            AfterFailover::Distrust => self.process,
+            AfterFailover::Accept => 0,
+        }
     }
 
     pub(crate) fn tracks(&self) -> bool {
@@ -230,6 +245,8 @@ pub(crate) struct Supervisor {
     made: AtomicUsize,
     /// Once is loud enough.
     said_untracked: AtomicBool,
+    /// Who answered last; 0 at first.
+    process: AtomicU64,
 }
 
 impl Supervisor {
@@ -238,7 +255,8 @@ impl Supervisor {
         let made = AtomicUsize::new(0);
         let current = Mutex::new(Err(FarError::Away));
         let said_untracked = AtomicBool::new(false);
-        Arc::new(Supervisor { current, up, role, terms, made, said_untracked })
+        let process = AtomicU64::new(0);
+        Arc::new(Supervisor { current, up, role, terms, made, said_untracked, process })
     }
 
     fn pauses(&self) -> Pauses {
@@ -279,7 +297,7 @@ impl Supervisor {
             move |push: PushInfo| hear(&push, role, &pulse, &lost, &*pushed)
         };
         let terms = &self.terms;
-        let Dialled { connection, driver, sent, server_ms, tracks, forgotten } =
+        let Dialled { connection, driver, sent, server_ms, process, tracks, forgotten } =
             dial(&terms.access, self.role, terms.scripts, &terms.clock, heard).await?;
         if self.role == Role::Tracked
             && !tracks
@@ -299,6 +317,7 @@ impl Supervisor {
             _driver: driver,
             pulse,
             tracks,
+            process,
             forgotten,
             said_gap: AtomicBool::new(false),
             ahead_ms,
@@ -376,6 +395,19 @@ impl Supervisor {
         }
         self.replace(Ok(line.clone()));
         self.up.send_replace(true);
+        let before = self.process.swap(line.process, Ordering::AcqRel);
+        let is_another = before != 0 && before != line.process;
+        if is_another && self.role == Role::Untracked {
+            match self.terms.after_failover {
+                AfterFailover::Accept => {
+                    tracing::warn!(redis = %self.terms.access, "another redis process answers, and what it kept is believed (accept): our latest ends are sent again");
+                    (self.terms.pushed)(Pushed::Another);
+                }
+                AfterFailover::Distrust => {
+                    tracing::warn!(redis = %self.terms.access, "another redis process answers: what the one before kept is not believed, and is loaded anew");
+                }
+            }
+        }
     }
 
     fn replace(&self, with: Result<Arc<Line>, FarError>) {

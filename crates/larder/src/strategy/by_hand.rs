@@ -99,17 +99,17 @@ impl Tiers {
                 self.ask_for_lease(&call, &link, seen).await.ok()?;
             match read.claim {
                 Claim::Granted => {
-                    let lease = lease.granted(self.far.clone());
+                    let lease = lease.granted(self.far.clone(), read.by);
                     let (states, watched) = (read.tags, asked.watched);
                     let replaces = read.is_there;
                     let lead = Lead { lease, states, watched, replaces, stale: None };
                     let right = self.right(&call, lead).await;
                     return Some(Leased::Held(self.hand(call, Some(right))));
                 }
-                Claim::Value(bytes) => {
+                Claim::Value(answered) => {
                     lease.not_granted();
                     let now = self.clock.now();
-                    match self.take(&call, &link, asked, &bytes, &generations, now).await.ok()? {
+                    match self.take(&call, &link, asked, &answered, &generations, now).await.ok()? {
                         Seen::Alive(kept) => {
                             return Some(Leased::Found((kept.held.clone(), Origin::Far)));
                         }

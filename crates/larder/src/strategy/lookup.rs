@@ -12,7 +12,7 @@ use foldhash::fast::FixedState;
 use super::{Call, Tiers};
 use crate::clock::Moment;
 use crate::coordination::lease::Lease;
-use crate::entry::{Generation, Held, Standing, Tagged, Token};
+use crate::entry::{Answered, Generation, Held, Standing, Tagged, Token};
 use crate::error::FarError;
 use crate::far::{self, Generations, Link};
 use crate::invalidation::by_tag::{self, Verdict};
@@ -149,7 +149,7 @@ impl Tiers {
         self.learn(&asked.watched, &got.generations, now);
         match got.values.pop().flatten() {
             None => Ok(Seen::Rejected(None)),
-            Some(bytes) => self.take(call, link, asked, &bytes, &got.generations, now).await,
+            Some(answered) => self.take(call, link, asked, &answered, &got.generations, now).await,
         }
     }
 
@@ -166,11 +166,11 @@ impl Tiers {
         call: &Call,
         link: &Arc<dyn Link>,
         asked: Asked,
-        bytes: &[u8],
+        answered: &Answered,
         generations: &[Option<Generation>],
         now: Moment,
     ) -> Result<Seen, FarError> {
-        let opened = match by_tag::open(bytes, &call.key, &call.shape, &call.tags) {
+        let opened = match by_tag::open(answered, &call.key, &call.shape, &call.tags) {
             Ok(opened) => opened,
             Err(why) => return self.discard(call, &why.to_string()).await,
         };
@@ -207,8 +207,8 @@ impl Tiers {
         let opened: Vec<_> = calls
             .iter()
             .zip(&got.values)
-            .map(|(call, bytes)| {
-                let opened = by_tag::open(bytes.as_deref()?, &call.key, &call.shape, &call.tags);
+            .map(|(call, answered)| {
+                let opened = by_tag::open(answered.as_ref()?, &call.key, &call.shape, &call.tags);
                 Some(opened.map_err(|why| why.to_string()))
             })
             .collect();

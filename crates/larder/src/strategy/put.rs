@@ -46,7 +46,9 @@ impl Tiers {
         let tags = tags.ok_or(FarError::Slow).map_err(failed)?;
         let drawn = lifetime.draw(loaded.value.is_none(), &self.clock);
         let cost = std::time::Duration::ZERO;
-        let times = Times { drawn, server_now_ms: link.server_ms_at(self.clock.now()), cost };
+        let (server_now_ms, by) =
+            (link.server_ms_at(self.clock.now()), link.incarnation(&call.key));
+        let times = Times { drawn, server_now_ms, cost, by };
         let id = self.leases.token();
         let (envelope, _) =
             self.envelope(&call, id, &loaded, &tags.tagged, times).map_err(|why| {

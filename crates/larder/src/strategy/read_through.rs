@@ -421,17 +421,17 @@ impl Tiers {
             let stale = stale.filter(|_| read.is_there);
             match read.claim {
                 Claim::Granted => {
-                    let lease = lease.granted(self.far.clone());
+                    let lease = lease.granted(self.far.clone(), read.by);
                     self.observe.tell(Event::Miss { cache: self.observe.cache() });
                     let (states, watched) = (read.tags, asked.watched);
                     let replaces = read.is_there;
                     let lead = Lead { lease, states, watched, replaces, stale };
                     return Decision::Lead(Box::new(lead));
                 }
-                Claim::Value(bytes) => {
+                Claim::Value(answered) => {
                     lease.not_granted();
                     match self
-                        .take(call, &link, asked, &bytes, &generations, self.clock.now())
+                        .take(call, &link, asked, &answered, &generations, self.clock.now())
                         .await
                     {
                         Ok(Seen::Alive(kept)) => return self.found_far(kept),

@@ -155,7 +155,7 @@ impl Tiers {
         let Asking { asked, lease, read, generations } = asking;
         match read.claim {
             Claim::Granted => {
-                let lease = lease.granted(self.far.clone());
+                let lease = lease.granted(self.far.clone(), read.by);
                 let (states, watched) = (read.tags, asked.watched);
                 let replaces = read.is_there;
                 let lead = Lead { lease, states, watched, replaces, stale: None };
@@ -168,9 +168,10 @@ impl Tiers {
                 if ok { Duration::ZERO } else { backoff }
             }
             // Renewed already: near has it now, if it may be served.
-            Claim::Value(bytes) => {
+            Claim::Value(answered) => {
                 lease.not_granted();
-                match self.take(call, &link, asked, &bytes, &generations, self.clock.now()).await {
+                match self.take(call, &link, asked, &answered, &generations, self.clock.now()).await
+                {
                     Ok(Seen::Alive(..)) => Duration::ZERO,
                     _ => backoff,
                 }

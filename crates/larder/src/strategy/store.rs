@@ -11,7 +11,7 @@ use super::{Call, Tiers};
 use crate::clock::Moment;
 use crate::coordination::lease::Lease;
 use crate::entry::envelope::{self, Header};
-use crate::entry::{Encoded, Held, Payload, Tagged, Token, Value};
+use crate::entry::{Encoded, Held, Incarnation, Payload, Tagged, Token, Value};
 use crate::key::Tag;
 use crate::observe::{Event, NotStored};
 use crate::policy::Drawn;
@@ -38,6 +38,7 @@ pub(super) struct Times {
     pub(super) drawn: Drawn,
     pub(super) server_now_ms: u64,
     pub(super) cost: Duration,
+    pub(super) by: Incarnation,
 }
 
 impl Tiers {
@@ -90,8 +91,12 @@ impl Tiers {
         self.add_learned(call, lease.link(), &loaded.tags, began, need, &mut tags).await?;
         let drawn = lifetime.draw(loaded.value.is_none(), &self.clock);
         let now = self.clock.now();
-        let times =
-            Times { drawn, server_now_ms: lease.link().server_ms_at(now), cost: now.since(began) };
+        let times = Times {
+            drawn,
+            server_now_ms: lease.link().server_ms_at(now),
+            cost: now.since(began),
+            by: lease.by(),
+        };
         let (envelope, weight) = self.envelope(call, lease.token(), loaded, &tags.tagged, times)?;
         Ok(Ready { tags, envelope, weight, drawn })
     }
@@ -157,6 +162,7 @@ impl Tiers {
             load_cost_us: u32::try_from(times.cost.as_micros()).unwrap_or(u32::MAX),
             codec: call.shape.codec,
             schema: call.shape.schema,
+            by: times.by,
             tags: tagged.to_vec(),
         };
         match envelope::encode(&header, &call.key, &payload.bytes) {

@@ -2,6 +2,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::entry::Nonce;
 use crate::error::ErrorKind;
 use crate::key::{KeyBuf, Namespace};
 
@@ -30,6 +31,7 @@ fn plain() -> Header {
         load_cost_us: 50_123,
         codec: CODEC,
         schema: SCHEMA,
+        by: 0,
         tags: Vec::new(),
     }
 }
@@ -37,7 +39,7 @@ fn plain() -> Header {
 fn tagged() -> Header {
     let tags = [Tag::new("lists"), Tag::from_parts(&("project", 5))];
     let generations = [[0x11; 16], [0x22; 16]];
-    let tagged = |(tag, generation)| Tagged { tag, generation };
+    let tagged = |(tag, nonce): (_, Nonce)| Tagged { tag, generation: nonce.into() };
     Header { tags: tags.into_iter().zip(generations).map(tagged).collect(), ..plain() }
 }
 
@@ -64,13 +66,17 @@ prop_compose! {
         times: (u32, u32, u64, u32),
         codec: u8,
         schema: u32,
-        tags in vec((".{0,300}", any::<Generation>()), 0..9),
+        tags in vec((".{0,300}", any::<(Nonce, Incarnation)>()), 0..9),
+        by: Incarnation,
     ) -> Header {
         let (hard_ms, fresh_ms, stored_at_ms, load_cost_us) = times;
-        let tagged = |(name, generation)| Tagged { tag: Tag::new(name), generation };
+        let tagged = |(name, (nonce, by))| Tagged {
+            tag: Tag::new(name),
+            generation: Generation { nonce, by },
+        };
         let tags = tags.into_iter().map(tagged).collect();
         let lifetime = Header { hard_ms, fresh_ms, stored_at_ms, load_cost_us, ..plain() };
-        Header { id, negative, soft_expired, codec, schema, tags, ..lifetime }
+        Header { id, negative, soft_expired, codec, schema, by, tags, ..lifetime }
     }
 }
 
@@ -117,7 +123,7 @@ fn memory_is_reserved_once_and_exactly() {
 #[test]
 fn an_entry_carries_at_most_255_tags() {
     let tags = |count: usize| {
-        let tag = |at| Tagged { tag: Tag::new(format!("t{at}")), generation: [0; 16] };
+        let tag = |at| Tagged { tag: Tag::new(format!("t{at}")), generation: [0; 16].into() };
         Header { tags: (0..count).map(tag).collect(), ..plain() }
     };
     let most = tags(255);
@@ -184,14 +190,16 @@ fn what_is_wrong_is_told_apart() {
     assert_eq!(told, "envelope version 9 is newer than 1");
 }
 
-/// Set by others one day; until then it says nothing, like the bit for soft expiry.
 #[test]
-fn an_incarnation_is_read_over() {
-    let mut bytes = encode(&tagged(), &key(17), b"payload").unwrap();
-    bytes[45..53].fill(0xee);
-    bytes[59..67].fill(0xee);
-    let bytes = with_right_checksum(bytes, sum_at(&tagged()));
-    assert_eq!(read(&bytes), Ok((tagged(), &b"payload"[..])));
+fn who_answered_stands_before_the_tags_and_before_each_generation() {
+    let mut header = tagged();
+    header.by = 0x0102_0304_0506_0708;
+    header.tags[0].generation.by = 0xee;
+    let bytes = encode(&header, &key(17), b"payload").unwrap();
+    assert_eq!(bytes[45..53], header.by.to_le_bytes());
+    assert_eq!(bytes[59..67], 0xee_u64.to_le_bytes());
+    assert_eq!(bytes[97..105], [0; 8]);
+    assert_eq!(read(&bytes), Ok((header, &b"payload"[..])));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::key::Tag;
 pub(super) async fn a_value_is_answered_and_no_lease_granted(scene: &Scene) {
     let (key, value) = (scene.key("k"), envelope(scene.draw(), "v"));
     scene.other.put(&key, &value).await;
-    assert_eq!(scene.one.claim(&key).await, Claim::Value(value));
+    assert_eq!(scene.one.claim(&key).await, Claim::Value(value.into()));
     assert_eq!(scene.one.lease(&key).await, None);
 }
 
@@ -16,7 +16,7 @@ pub(super) async fn a_value_other_than_the_rejected_one_is_answered(scene: &Scen
     let (key, value) = (scene.key("k"), envelope(scene.draw(), "v"));
     scene.other.put(&key, &value).await;
     let rejected = Some(scene.draw());
-    assert_eq!(scene.one.claim_over(&key, rejected).await, Claim::Value(value));
+    assert_eq!(scene.one.claim_over(&key, rejected).await, Claim::Value(value.into()));
     assert_eq!(scene.one.lease(&key).await, None);
 }
 
@@ -25,7 +25,7 @@ pub(super) async fn a_value_too_short_for_an_id_is_answered(scene: &Scene) {
     for value in [&b""[..], b"short", &[0; 23]] {
         scene.other.put(&key, value).await;
         let claim = scene.one.claim_over(&key, Some([0; 16])).await;
-        assert_eq!(claim, Claim::Value(value.to_vec()));
+        assert_eq!(claim, Claim::Value(value.to_vec().into()));
     }
 }
 
@@ -35,7 +35,7 @@ pub(super) async fn the_rejected_value_is_to_be_loaded_anew(scene: &Scene) {
     assert_eq!(scene.one.claim_over(&key, Some(id)).await, Claim::Granted);
     assert_eq!(scene.one.value(&key).await, bytes(&envelope(id, "v")), "it stands until then");
     let claim = scene.other.claim(&key).await;
-    assert_eq!(claim, Claim::Value(envelope(id, "v")), "who did not reject it is served");
+    assert_eq!(claim, Claim::Value(envelope(id, "v").into()), "who did not reject it is served");
 }
 
 pub(super) async fn those_who_reject_one_value_are_granted_one_lease(scene: &Scene) {
@@ -56,7 +56,11 @@ pub(super) async fn those_who_reject_one_value_are_granted_one_lease(scene: &Sce
     }
     assert!(scene.one.store(&key, new, &envelope(new, "w")).await);
     let late = scene.other.claim_over(&key, Some(old)).await;
-    assert_eq!(late, Claim::Value(envelope(new, "w")), "who rejected the old one gets the new");
+    assert_eq!(
+        late,
+        Claim::Value(envelope(new, "w").into()),
+        "who rejected the old one gets the new"
+    );
 }
 
 pub(super) async fn a_lease_held_is_told_with_the_time_it_has_left(scene: &Scene) {
@@ -78,7 +82,7 @@ pub(super) async fn a_grant_stands_until_it_is_stored(scene: &Scene) {
     let token = scene.one.granted(&key, LONG).await;
     assert!(is_held(&scene.other.claim(&key).await));
     assert!(scene.one.store(&key, token, b"v").await);
-    assert_eq!(scene.other.claim(&key).await, Claim::Value(b"v".to_vec()));
+    assert_eq!(scene.other.claim(&key).await, Claim::Value(b"v".to_vec().into()));
 }
 
 pub(super) async fn a_grant_stands_until_it_is_released(scene: &Scene) {

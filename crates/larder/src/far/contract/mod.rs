@@ -50,6 +50,12 @@ impl SharedMemory {
         SharedMemory { shelf: Shelf::new(bytes_max, clock.clone()), clock }
     }
 
+    /// What it holds is told by another server process from now on, as after a failover to a replica or a
+    /// restart from a snapshot. Until the first such it is in nobody's name, and always believed.
+    pub fn fails_over(&self, to: u64) {
+        self.shelf.answers_as(to);
+    }
+
     pub(crate) fn shelf(&self) -> &Arc<Shelf> {
         &self.shelf
     }

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::SharedMemory;
 use crate::clock::{Clock, HOUR};
-use crate::entry::{Ended, Generation, SoftHalf, Token};
+use crate::entry::{Answered, Ended, Generation, SoftHalf, Token};
 use crate::far::memory::MemoryFar;
 use crate::far::{Change, Changes, Claim, Far, Link, TagState};
 use crate::key::{Key, KeyBuf, Namespace, Tag};
@@ -117,6 +117,7 @@ impl Process {
     async fn on_redis(url: &str, clock: &Clock, app: &str) -> Process {
         use crate::clock::SECOND;
         use crate::far::redis::{RedisFar, Settings};
+        use crate::policy::AfterFailover;
         use crate::redis::Wishes;
 
         let told = Arc::new(Mutex::new(Vec::new()));
@@ -134,6 +135,8 @@ impl Process {
             deadline: 10 * SECOND,
             end_deadline: 10 * SECOND,
             required: true,
+            // As the embedded side: answers are compared.
+            after_failover: AfterFailover::Accept,
         };
         let observe = crate::observe::Observe::new(None);
         let far = RedisFar::open(settings, app, ear(&told), clock.clone(), observe).await.unwrap();
@@ -207,7 +210,7 @@ impl Process {
     /// What lies under any name.
     pub(super) async fn bytes(&self, name: &[u8]) -> Option<Vec<u8>> {
         let got = self.link().get(&[Key::new(name)], &[]).await.unwrap();
-        got.values.into_iter().next().unwrap()
+        got.values.into_iter().next().unwrap().map(|answered| answered.bytes)
     }
 
     pub(super) async fn generation(&self, tag: &Tag) -> Option<Generation> {
@@ -222,8 +225,8 @@ impl Process {
     pub(super) async fn made(&self, tag: &Tag, keep: Duration) -> Generation {
         let nonce = self.clock.nonce();
         let made = self.link().create(&[(tag.clone(), nonce)], keep).await.unwrap();
-        assert_eq!(made, [Some(nonce)]);
-        nonce
+        assert_eq!(made, [Some(nonce.into())]);
+        nonce.into()
     }
 }
 
@@ -237,7 +240,7 @@ fn ear(told: &Arc<Mutex<Vec<Told>>>) -> Changes {
     Arc::new(move |change| {
         told.lock().push(match change {
             Change::Name(name) => Told::Name(name.to_vec()),
-            Change::Gap => Told::Gap,
+            Change::Gap | Change::Another => Told::Gap,
         });
     })
 }
@@ -249,6 +252,11 @@ pub(super) fn envelope(id: Token, text: &str) -> Vec<u8> {
 
 pub(super) fn bytes(of: &[u8]) -> Option<Vec<u8>> {
     Some(of.to_vec())
+}
+
+/// What a side that is believed answered.
+pub(super) fn answered(of: &[u8]) -> Option<Answered> {
+    Some(of.to_vec().into())
 }
 
 pub(super) fn is_held(claim: &Claim) -> bool {

@@ -304,7 +304,7 @@ pub(super) async fn a_full_server_still_reads_and_ends(scene: &Scene, console: &
     let value = envelope(id, "v");
     let link = scene.one.link();
     assert_eq!(scene.one.value(&key).await, bytes(&value));
-    assert_eq!(scene.one.claim(&key).await, Claim::Value(value));
+    assert_eq!(scene.one.claim(&key).await, Claim::Value(value.into()));
     assert!(is_held(&scene.other.claim(&leased).await));
     assert_eq!(scene.one.generation(&tag).await, Some(nonce));
     assert_eq!(link.prolong(tags, LONG).await.unwrap(), [Some(nonce)]);

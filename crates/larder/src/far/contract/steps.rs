@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::SharedMemory;
 use super::scene::{LONG, Process, SOFT, Scene, Told, envelope};
 use crate::clock::Clock;
-use crate::entry::{Ended, Generation, Token};
+use crate::entry::{Ended, Nonce, Token};
 use crate::far::{Claim, TagState};
 use crate::key::{Key, Tag};
 
@@ -24,7 +24,7 @@ enum Step {
     Discard(Key),
     Generations(Vec<Tag>),
     TagStates(Vec<Tag>),
-    Create(Vec<(Tag, Generation)>, Duration),
+    Create(Vec<(Tag, Nonce)>, Duration),
     Prolong(Vec<Tag>, Duration),
     Store(Key, Token, Vec<u8>, Duration),
     Fail(Key, Token, Duration),

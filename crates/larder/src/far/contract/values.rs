@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::scene::{LONG, SHORT, SOFT, Scene, bytes, envelope, generations, is_held};
+use super::scene::{LONG, SHORT, SOFT, Scene, answered, bytes, envelope, generations, is_held};
 use crate::clock::MINUTE;
 use crate::entry::Ended;
 use crate::error::FarError;
@@ -16,7 +16,7 @@ pub(super) async fn values_come_before_generations_and_each_in_the_order_asked(s
     scene.other.put(&keys[0], b"A").await;
     let y = scene.other.made(&tags[1], LONG).await;
     let got = scene.one.link().get(&keys, &tags).await.unwrap();
-    assert_eq!(got.values[..], [bytes(b"A"), None, bytes(b"C")]);
+    assert_eq!(got.values[..], [answered(b"A"), None, answered(b"C")]);
     assert_eq!(got.generations[..], [None, Some(y), None]);
     assert_eq!(scene.one.link().generations(&tags).await.unwrap()[..], [None, Some(y), None]);
     let states = scene.one.link().tag_states(&tags).await.unwrap();
@@ -29,7 +29,7 @@ pub(super) async fn what_is_asked_for_twice_is_answered_twice(scene: &Scene) {
     let nonce = scene.other.made(&tag, LONG).await;
     let (keys, tags) = ([key.clone(), key], [tag.clone(), tag]);
     let got = scene.one.link().get(&keys, &tags).await.unwrap();
-    assert_eq!(got.values[..], [bytes(b"v"), bytes(b"v")]);
+    assert_eq!(got.values[..], [answered(b"v"), answered(b"v")]);
     assert_eq!(got.generations[..], [Some(nonce), Some(nonce)]);
 }
 
@@ -50,7 +50,7 @@ pub(super) async fn any_bytes_come_back_as_they_were(scene: &Scene) {
         let token = scene.one.granted(&key, LONG).await;
         assert!(scene.one.store(&key, token, value).await);
         assert_eq!(scene.other.value(&key).await, bytes(value));
-        assert_eq!(scene.other.claim(&key).await, Claim::Value(value.to_vec()));
+        assert_eq!(scene.other.claim(&key).await, Claim::Value(value.to_vec().into()));
     }
 }
 

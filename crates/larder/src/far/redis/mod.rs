@@ -7,16 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::{Cmd, Pipeline, Value, pipe};
+use smallvec::SmallVec;
 use tokio::task::JoinSet;
 
 use super::{
     Change, Changes, Claim, Far, Generations, Got, Link, Read, Reply, TagState, read_lease,
 };
 use crate::clock::{Clock, Moment};
-use crate::entry::{Ended, Generation, SoftHalf, Token};
+use crate::entry::{Answered, Ended, Generation, Incarnation, Nonce, SoftHalf, Token};
 use crate::error::{Error, ErrorKind, FarError};
 use crate::key::{Key, Tag};
 use crate::observe::Observe;
+use crate::policy::AfterFailover;
 use crate::pulse::Pulse;
 use crate::redis::{
     Access, Line, NoConnection, Pushed, Role, Script, Supervisor, Terms, Wishes, string,
@@ -47,6 +49,8 @@ pub(crate) struct Settings {
     pub(crate) end_deadline: Duration,
     /// Nobody listening is an error.
     pub(crate) required: bool,
+    /// Whether what another server process said is believed.
+    pub(crate) after_failover: AfterFailover,
 }
 
 /// The shared side in Redis.
@@ -71,6 +75,7 @@ impl RedisFar {
         let pushed: Arc<dyn Fn(Pushed<'_>) + Send + Sync> = Arc::new(move |pushed| match pushed {
             Pushed::Key(name) => changes(Change::Name(name)),
             Pushed::Gap => changes(Change::Gap),
+            Pushed::Another => changes(Change::Another),
         });
         let terms = Terms {
             access: access.clone(),
@@ -78,6 +83,7 @@ impl RedisFar {
             scripts: &ALL,
             bound: settings.bound,
             deadline: settings.deadline,
+            after_failover: settings.after_failover,
             clock,
             observe: observe.clone(),
             pushed,
@@ -231,6 +237,10 @@ impl Link for Line {
         }
     }
 
+    fn incarnation(&self, _key: &Key) -> Incarnation {
+        self.by()
+    }
+
     fn server_ms_at(&self, now: Moment) -> u64 {
         Line::server_ms_at(self, now)
     }
@@ -238,7 +248,9 @@ impl Link for Line {
     fn get<'a>(&'a self, keys: &'a [Key], tags: &'a [Tag]) -> Reply<'a, Got> {
         Box::pin(async move {
             let answers = self.read_together(keys, tags).await?;
-            Ok(Got { values: answers.values, generations: answers.tags })
+            let answered = |bytes| Answered { bytes, by: self.by() };
+            let values = answers.values.into_iter().map(|bytes| bytes.map(answered)).collect();
+            Ok(Got { values, generations: self.told(answers.tags) })
         })
     }
 
@@ -260,7 +272,8 @@ impl Link for Line {
             // The last part of every answer but a value.
             let is_there =
                 matches!(&answer, Value::Array(parts) if parts.last() == Some(&Value::Int(1)));
-            Ok(Read { claim: claim(answer)?, is_there, tags: states(answers)? })
+            let (claim, tags) = (claim(answer, self.by())?, states(answers, self.by())?);
+            Ok(Read { claim, is_there, by: self.by(), tags })
         })
     }
 
@@ -268,17 +281,17 @@ impl Link for Line {
         Box::pin(async move {
             let mut pipeline = pipe();
             get_states(&mut pipeline, tags, self.app());
-            states(ask(self, &pipeline).await?.into_iter())
+            states(ask(self, &pipeline).await?.into_iter(), self.by())
         })
     }
 
     fn generations<'a>(&'a self, tags: &'a [Tag]) -> Reply<'a, Generations> {
-        Box::pin(async move { Ok(self.read_together(&[], tags).await?.tags) })
+        Box::pin(async move { Ok(self.told(self.read_together(&[], tags).await?.tags)) })
     }
 
     fn create<'a>(
         &'a self,
-        tags: &'a [(Tag, Generation)],
+        tags: &'a [(Tag, Nonce)],
         keep: Duration,
     ) -> Reply<'a, Vec<Option<Generation>>> {
         Box::pin(async move {
@@ -296,7 +309,7 @@ impl Link for Line {
                 accepted(answers.next().unwrap_or(Value::Nil))?;
                 let get = answers.next().unwrap_or(Value::Nil);
                 let nothing = get == Value::Nil;
-                let generation = generation(get)?;
+                let generation = generation(get, self.by())?;
                 if generation.is_none() && !nothing {
                     in_the_way.cmd("UNLINK").arg(tag.redis_name(self.app()));
                 }
@@ -322,7 +335,8 @@ impl Link for Line {
                 pipeline.cmd("GET").arg(&name);
             }
             let answers = ask(self, &pipeline).await?;
-            answers.into_iter().skip(1).step_by(2).map(generation).collect()
+            let read = answers.into_iter().skip(1).step_by(2);
+            read.map(|answer| generation(answer, self.by())).collect()
         })
     }
 
@@ -372,6 +386,14 @@ impl Link for Line {
 
     fn sync(&self) -> Reply<'_, ()> {
         Box::pin(async move { self.prove(self.deadline()).await.map(drop) })
+    }
+}
+
+impl Line {
+    /// Generations, as this connection's server process told them.
+    fn told(&self, read: SmallVec<[Option<Nonce>; 2]>) -> Generations {
+        let by = self.by();
+        read.into_iter().map(|nonce| nonce.map(|nonce| Generation { nonce, by })).collect()
     }
 }
 
@@ -432,16 +454,20 @@ fn bytes(answer: Value) -> Result<Option<Vec<u8>>, FarError> {
 }
 
 /// A generation; what is not one counts as none, so that what carries the tag is dead.
-fn generation(answer: Value) -> Result<Option<Generation>, FarError> {
-    Ok(bytes(answer)?.and_then(|bytes| bytes.try_into().ok()))
+fn generation(answer: Value, by: Incarnation) -> Result<Option<Generation>, FarError> {
+    let nonce = bytes(answer)?.and_then(|bytes| bytes.try_into().ok());
+    Ok(nonce.map(|nonce| Generation { nonce, by }))
 }
 
 /// Pairs of GET and PTTL.
-fn states(mut answers: impl Iterator<Item = Value>) -> Result<Vec<Option<TagState>>, FarError> {
+fn states(
+    mut answers: impl Iterator<Item = Value>,
+    by: Incarnation,
+) -> Result<Vec<Option<TagState>>, FarError> {
     let mut states = Vec::new();
     while let (Some(get), Some(pttl)) = (answers.next(), answers.next()) {
         let keeps = left(&accepted(pttl)?);
-        states.push(generation(get)?.map(|generation| TagState { generation, keeps }));
+        states.push(generation(get, by)?.map(|generation| TagState { generation, keeps }));
     }
     Ok(states)
 }
@@ -455,12 +481,15 @@ fn left(answer: &Value) -> Duration {
     }
 }
 
-fn claim(answer: Value) -> Result<Claim, FarError> {
+fn claim(answer: Value, by: Incarnation) -> Result<Claim, FarError> {
     let odd = || FarError::Refused("READ gave an answer that cannot be read".to_owned());
     let Value::Array(parts) = answer else { return Err(odd()) };
     let mut parts = parts.into_iter();
     match (parts.next(), parts.next(), parts.next()) {
-        (Some(Value::Int(1)), Some(value), _) => bytes(value)?.map(Claim::Value).ok_or_else(odd),
+        (Some(Value::Int(1)), Some(value), _) => {
+            let bytes = bytes(value)?.ok_or_else(odd)?;
+            Ok(Claim::Value(Answered { bytes, by }))
+        }
         (Some(Value::Int(2)), ..) => Ok(Claim::Granted),
         (Some(Value::Int(3)), Some(lease), Some(ms)) => {
             let record = bytes(lease)?.ok_or_else(odd)?;

@@ -57,7 +57,7 @@ fn compressed(file: &'static str, compression: Compression) -> Scene {
 
 /// As many as there can be.
 fn most_tags() -> Header {
-    let tagged = |at: u8| Tagged { tag: Tag::new(format!("t{at}")), generation: [at; 16] };
+    let tagged = |at: u8| Tagged { tag: Tag::new(format!("t{at}")), generation: [at; 16].into() };
     Header { tags: (1..=255).map(tagged).collect(), ..plain() }
 }
 
