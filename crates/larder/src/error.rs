@@ -168,6 +168,8 @@ pub(crate) enum FarError {
     Broken(String),
     /// It answered that it would not: nothing happened.
     Refused(String),
+    /// It answered, and nobody vouches for it being master: it may have happened where nobody looks.
+    Unvouched,
 }
 
 impl FarError {
@@ -188,6 +190,7 @@ impl fmt::Display for FarError {
             FarError::Slow => f.write_str("no answer in time"),
             FarError::Broken(why) => write!(f, "connection broken: {why}"),
             FarError::Refused(why) => write!(f, "refused: {why}"),
+            FarError::Unvouched => f.write_str("nobody vouches for this server being the master"),
         }
     }
 }

@@ -39,6 +39,11 @@ impl Pulse {
         self.until.store(until.to_bits(), Ordering::Release);
     }
 
+    /// How far the proof reaches, if it was not ended.
+    pub(crate) fn until(&self) -> Moment {
+        Moment::from_bits(self.until.load(Ordering::Acquire))
+    }
+
     /// The connection is given up, for good.
     pub(crate) fn end(&self) {
         self.alive.store(false, Ordering::Release);
@@ -52,7 +57,7 @@ impl Pulse {
     /// May what this connection answered be served from near at `now`?
     #[inline]
     pub(crate) fn covers(&self, now: Moment) -> bool {
-        self.is_alive() && now < Moment::from_bits(self.until.load(Ordering::Acquire))
+        self.is_alive() && now < self.until()
     }
 }
 

@@ -196,7 +196,7 @@ fn config<T>(text: impl Into<String>) -> Result<T, Error> {
 }
 
 /// Why there is no connection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum NoConnection {
     /// It may pass: try again.
     Away(String),
@@ -235,13 +235,17 @@ pub(crate) struct Dialled {
     /// False when the server refuses to tell us of changes.
     pub(crate) tracks: bool,
     pub(super) forgotten: Forgotten,
+    /// What was answered to what the caller added.
+    pub(super) answered: Vec<Value>,
 }
 
-/// Connects, turns tracking on, and makes sure of what is there. Two round trips.
+/// Connects, turns tracking on, and makes sure of what is there. Two round trips. `more` adds to what is
+/// asked; that its answers are good the caller must see.
 pub(crate) async fn dial(
     access: &Access,
     role: Role,
     scripts: &[&Script],
+    more: impl FnOnce(&mut Pipeline),
     clock: &Clock,
     pushed: impl Fn(PushInfo) + Send + Sync + 'static,
 ) -> Result<Dialled, NoConnection> {
@@ -275,6 +279,9 @@ pub(crate) async fn dial(
         first.cmd("INFO").arg("stats");
         first.cmd("CONFIG").arg("GET").arg("tracking-table-max-keys");
     }
+    let before = first.len();
+    more(&mut first);
+    let added = first.len() - before;
     for script in scripts {
         first.add_command(script.load());
     }
@@ -302,10 +309,11 @@ pub(crate) async fn dial(
         let (stats, limit) = (answers.next(), answers.next());
         forgotten = Forgotten::new(stats.as_ref(), limit.as_ref());
     }
+    let answered = answers.by_ref().take(added).collect();
     if let Some(refused) = answers.find_map(|answer| answer.extract_error().err()) {
         return Err(refusal.of(&refused));
     }
-    Ok(Dialled { connection, driver, sent, server_ms, process, tracks, forgotten })
+    Ok(Dialled { connection, driver, sent, server_ms, process, tracks, forgotten, answered })
 }
 
 /// Who we are and what we want, as the client crate says it.

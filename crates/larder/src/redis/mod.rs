@@ -13,6 +13,7 @@ mod script;
 mod supervisor;
 #[cfg(feature = "tls")]
 mod tls;
+mod whereabouts;
 mod wire;
 
 pub(crate) use connect::{Access, NoConnection, Role, Wishes};
@@ -23,3 +24,4 @@ pub(crate) use script::Script;
 pub(crate) use supervisor::{Line, Pushed, Supervisor, Terms};
 #[cfg(feature = "tls")]
 pub use tls::Tls;
+pub(crate) use whereabouts::{Fixed, Whereabouts};

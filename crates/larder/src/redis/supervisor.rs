@@ -9,6 +9,9 @@
 //! Pushes are applied by the connection's own driver, inline and in wire order, before any later
 //! reply is seen: they pass through no channel and no task. Nothing is lost with the task but the
 //! connection; callers then find none, and ask the loader.
+//!
+//! Where it dials, and whether the server is still what it is taken for, its
+//! [whereabouts](super::whereabouts) know.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -20,10 +23,11 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
-use super::connect::{Access, Dialled, Driver, NoConnection, Role, all, dial, server_ms};
+use super::connect::{Dialled, Driver, NoConnection, Role, all, dial, server_ms};
 use super::forgotten::Forgotten;
 use super::reads::Reads;
 use super::script::Script;
+use super::whereabouts::{Spot, Whereabouts};
 use crate::clock::{Clock, Moment, Pauses};
 use crate::entry::Incarnation;
 use crate::error::FarError;
@@ -47,7 +51,7 @@ pub(crate) enum Pushed<'a> {
 /// What every connection of one process shares.
 #[derive(Clone)]
 pub(crate) struct Terms {
-    pub(crate) access: Access,
+    pub(crate) whereabouts: Arc<dyn Whereabouts>,
     /// Tags stand under it.
     pub(crate) app: Arc<str>,
     pub(crate) scripts: &'static [&'static Script],
@@ -78,13 +82,33 @@ pub(crate) struct Line {
     lost: Arc<Notify>,
     pub(super) reads: Reads,
     pub(super) runtime: Handle,
+    spot: Spot,
     terms: Terms,
 }
 
 impl Line {
     /// All answers, a refusal among them, within `deadline`. What the server has forgotten of our
-    /// scripts it is told again, once.
+    /// scripts it is told again, once. Not believed when the word for the server has run out meanwhile.
     pub(crate) async fn ask(
+        &self,
+        pipeline: &Pipeline,
+        deadline: Duration,
+    ) -> Result<Vec<Value>, FarError> {
+        let answers = self.ask_anyone(pipeline, deadline).await?;
+        self.vouched()?;
+        Ok(answers)
+    }
+
+    /// Does somebody vouch for the server, now?
+    fn vouched(&self) -> Result<(), FarError> {
+        match self.spot.vouched.covers(self.terms.clock.now()) {
+            true => Ok(()),
+            false => Err(FarError::Unvouched),
+        }
+    }
+
+    /// As [`ask`](Self::ask), whoever it is that answers.
+    async fn ask_anyone(
         &self,
         pipeline: &Pipeline,
         deadline: Duration,
@@ -149,15 +173,21 @@ impl Line {
         ms(now).saturating_add_signed(self.ahead_ms.load(Ordering::Relaxed))
     }
 
-    /// One round trip after which every change that was acknowledged anywhere before it is applied here. The server's
-    /// clock, if the answer says so.
-    pub(crate) async fn prove(&self, deadline: Duration) -> Result<Option<u64>, FarError> {
+    /// One round trip after which every change that was acknowledged anywhere before it is applied here.
+    pub(crate) async fn sync(&self, deadline: Duration) -> Result<(), FarError> {
+        self.prove(deadline).await?;
+        self.vouched()
+    }
+
+    /// The same, of a server that may no longer be the one to ask. The server's clock, if the answer says so.
+    async fn prove(&self, deadline: Duration) -> Result<Option<u64>, FarError> {
         let mut asked = pipe();
         asked.cmd("TIME");
         if self.tracks {
             asked.cmd("INFO").arg("stats");
         }
-        let answers = self.ask(&asked, deadline).await?;
+        self.terms.whereabouts.ask(&mut asked);
+        let answers = self.ask_anyone(&asked, deadline).await?;
         let mut answers = answers.into_iter();
         let time = answers.next().map(Value::extract_error).transpose();
         let time = time.map_err(|why| FarError::Refused(why.to_string()))?;
@@ -167,13 +197,15 @@ impl Line {
                 self.terms.observe.tell(Event::Gap);
                 if !self.said_gap.swap(true, Ordering::Relaxed) {
                     tracing::warn!(
-                        redis = %self.terms.access,
+                        redis = %self.spot.access,
                         "the server evicts, or tracks about as many keys as it can: near is emptied whenever it may have forgotten one; said once, see Stats::gaps"
                     );
                 }
             };
             self.forgotten.look(answers.next().as_ref(), gap);
         }
+        let judged = self.terms.whereabouts.judge(&self.spot, answers.as_slice());
+        judged.map_err(FarError::Refused)?;
         Ok(time.as_ref().and_then(server_ms))
     }
 
@@ -185,7 +217,9 @@ impl Line {
         let ahead = i64::try_from(i128::from(server_ms) - i128::from(middle)).unwrap_or(0);
         self.ahead_ms.store(ahead, Ordering::Relaxed);
         if self.tracks {
-            self.pulse.proven_until(sent.plus(self.terms.bound));
+            // No further than the word for the server reaches.
+            let proven = sent.plus(self.terms.bound);
+            self.pulse.proven_until(proven.min(self.spot.vouched.until()));
         }
     }
 
@@ -198,6 +232,7 @@ impl Line {
             tokio::select! {
                 biased;
                 () = self.lost.notified() => return "connection closed".to_owned(),
+                why = self.spot.vouched.ended() => return why,
                 () = terms.clock.sleep(due) => {}
             }
             let sent = terms.clock.now();
@@ -209,6 +244,7 @@ impl Line {
             let answer = tokio::select! {
                 biased;
                 () = self.lost.notified() => return "connection closed".to_owned(),
+                why = self.spot.vouched.ended() => return why,
                 answer = self.prove(patience) => answer,
             };
             match answer {
@@ -289,6 +325,11 @@ impl Supervisor {
 
     /// One try, with its answer.
     async fn connect(&self) -> Result<Arc<Line>, NoConnection> {
+        let spot = self.terms.whereabouts.spot().await?;
+        self.connect_at(&spot).await
+    }
+
+    async fn connect_at(&self, spot: &Spot) -> Result<Arc<Line>, NoConnection> {
         let pulse = Arc::new(Pulse::new());
         let lost = Arc::new(Notify::new());
         let heard = {
@@ -297,14 +338,23 @@ impl Supervisor {
             move |push: PushInfo| hear(&push, role, &pulse, &lost, &*pushed)
         };
         let terms = &self.terms;
-        let Dialled { connection, driver, sent, server_ms, process, tracks, forgotten } =
-            dial(&terms.access, self.role, terms.scripts, &terms.clock, heard).await?;
+        let away = |why: String| NoConnection::Away(format!("{}: {why}", spot.access));
+        let more = |first: &mut Pipeline| terms.whereabouts.ask(first);
+        let dialling = dial(&spot.access, self.role, terms.scripts, more, &terms.clock, heard);
+        let dialled = tokio::select! {
+            biased;
+            why = spot.vouched.ended() => return Err(away(why)),
+            dialled = dialling => dialled?,
+        };
+        let Dialled { connection, driver, sent, server_ms, process, tracks, forgotten, answered } =
+            dialled;
+        terms.whereabouts.judge(spot, &answered).map_err(away)?;
         if self.role == Role::Tracked
             && !tracks
             && !self.said_untracked.swap(true, Ordering::Relaxed)
         {
             tracing::warn!(
-                redis = %terms.access,
+                redis = %spot.access,
                 "the server refuses CLIENT TRACKING: near copies end with the bound, and waiters poll; grant +client|tracking"
             );
         }
@@ -324,6 +374,7 @@ impl Supervisor {
             lost,
             reads,
             runtime,
+            spot: spot.clone(),
             terms,
         });
         line.beat(sent, server_ms);
@@ -358,7 +409,12 @@ impl Supervisor {
     /// `told`: what people know already, and need not be told again.
     async fn dial_until_made(&self, mut told: String, pauses: &mut Pauses) -> Arc<Line> {
         loop {
-            let why = match self.connect().await {
+            let spot = self.terms.whereabouts.spot().await;
+            let made = match &spot {
+                Ok(spot) => self.connect_at(spot).await,
+                Err(why) => Err(why.clone()),
+            };
+            let why = match made {
                 Ok(line) => {
                     self.resume(&line);
                     return line;
@@ -374,7 +430,20 @@ impl Supervisor {
                 }
                 told = why;
             }
-            pauses.pause().await;
+            let Ok(spot) = spot else {
+                pauses.pause().await;
+                continue;
+            };
+            let moved = tokio::select! {
+                biased;
+                _ = spot.vouched.ended() => true,
+                () = pauses.pause() => false,
+            };
+            if moved {
+                // There is another to dial. Not at once: whoever says so may say it again and again.
+                *pauses = self.pauses();
+                pauses.pause().await;
+            }
         }
     }
 
@@ -391,7 +460,7 @@ impl Supervisor {
         if self.role == Role::Tracked {
             (self.terms.pushed)(Pushed::Gap);
             self.terms.observe.tell(Event::Connected { again });
-            tracing::info!(redis = %self.terms.access, again, "connected");
+            tracing::info!(redis = %line.spot.access, again, "connected");
         }
         self.replace(Ok(line.clone()));
         self.up.send_replace(true);
@@ -400,11 +469,11 @@ impl Supervisor {
         if is_another && self.role == Role::Untracked {
             match self.terms.after_failover {
                 AfterFailover::Accept => {
-                    tracing::warn!(redis = %self.terms.access, "another redis process answers, and what it kept is believed (accept): our latest ends are sent again");
+                    tracing::warn!(redis = %line.spot.access, "another redis process answers, and what it kept is believed (accept): our latest ends are sent again");
                     (self.terms.pushed)(Pushed::Another);
                 }
                 AfterFailover::Distrust => {
-                    tracing::warn!(redis = %self.terms.access, "another redis process answers: what the one before kept is not believed, and is loaded anew");
+                    tracing::warn!(redis = %line.spot.access, "another redis process answers: what the one before kept is not believed, and is loaded anew");
                 }
             }
         }
@@ -425,7 +494,7 @@ impl Supervisor {
         if self.role == Role::Tracked {
             (self.terms.pushed)(Pushed::Gap);
             self.terms.observe.tell(Event::Disconnected { why });
-            tracing::warn!(redis = %self.terms.access, why, "disconnected; reads go to the loader");
+            tracing::warn!(redis = %line.spot.access, why, "disconnected; reads go to the loader");
         }
     }
 }

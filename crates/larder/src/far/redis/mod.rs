@@ -21,7 +21,8 @@ use crate::observe::Observe;
 use crate::policy::AfterFailover;
 use crate::pulse::Pulse;
 use crate::redis::{
-    Access, Line, NoConnection, Pushed, Role, Script, Supervisor, Terms, Wishes, string,
+    Access, Fixed, Line, NoConnection, Pushed, Role, Script, Supervisor, Terms, Whereabouts,
+    Wishes, string,
 };
 
 static READ: Script = Script::new(include_str!("scripts/read.lua"));
@@ -72,13 +73,14 @@ impl RedisFar {
         observe: Observe,
     ) -> Result<RedisFar, Error> {
         let access = Access::new(&settings.wishes, app)?;
+        let whereabouts: Arc<dyn Whereabouts> = Arc::new(Fixed::new(access));
         let pushed: Arc<dyn Fn(Pushed<'_>) + Send + Sync> = Arc::new(move |pushed| match pushed {
             Pushed::Key(name) => changes(Change::Name(name)),
             Pushed::Gap => changes(Change::Gap),
             Pushed::Another => changes(Change::Another),
         });
         let terms = Terms {
-            access: access.clone(),
+            whereabouts: whereabouts.clone(),
             app: Arc::from(app),
             scripts: &ALL,
             bound: settings.bound,
@@ -91,6 +93,7 @@ impl RedisFar {
         let tracked = Supervisor::new(Role::Tracked, terms.clone());
         let untracked = Supervisor::new(Role::Untracked, terms);
         let mut tasks = JoinSet::new();
+        tasks.spawn(whereabouts.clone().watch());
         for supervisor in [&tracked, &untracked] {
             let first = match supervisor.connect_first().await {
                 Ok(line) => {
@@ -104,7 +107,7 @@ impl RedisFar {
                 }
                 Err(NoConnection::Away(why)) => {
                     if Arc::ptr_eq(supervisor, &tracked) {
-                        tracing::warn!(redis = %access, %why, "redis is not there: starting without it, loaders are asked");
+                        tracing::warn!(redis = %whereabouts, %why, "redis is not there: starting without it, loaders are asked");
                         observe.tell(crate::observe::Event::Disconnected { why: &why });
                     }
                     Err(why)
@@ -385,7 +388,7 @@ impl Link for Line {
     }
 
     fn sync(&self) -> Reply<'_, ()> {
-        Box::pin(async move { self.prove(self.deadline()).await.map(drop) })
+        Box::pin(async move { Line::sync(self, self.deadline()).await })
     }
 }
 
