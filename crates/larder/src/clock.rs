@@ -33,6 +33,10 @@ impl Moment {
         Moment(self.0.saturating_add(nanos(time)))
     }
 
+    pub(crate) fn minus(self, time: Duration) -> Moment {
+        Moment(self.0.saturating_sub(nanos(time)))
+    }
+
     /// How long ago `earlier` was; zero when it is still to come.
     #[inline]
     pub(crate) fn since(self, earlier: Moment) -> Duration {

@@ -33,6 +33,10 @@ pub struct LarderBuilder {
     redis: Option<String>,
     #[cfg(feature = "redis")]
     credentials: Option<crate::redis::Ask>,
+    #[cfg(feature = "redis")]
+    sentinel_credentials: Option<crate::redis::Ask>,
+    #[cfg(feature = "redis")]
+    address_map: Option<crate::redis::AddressMap>,
     #[cfg(feature = "tls")]
     tls: Option<crate::redis::Tls>,
     connect_deadline: Duration,
@@ -66,6 +70,10 @@ impl LarderBuilder {
             redis: None,
             #[cfg(feature = "redis")]
             credentials: None,
+            #[cfg(feature = "redis")]
+            sentinel_credentials: None,
+            #[cfg(feature = "redis")]
+            address_map: None,
             #[cfg(feature = "tls")]
             tls: None,
             connect_deadline: SECOND,
@@ -93,6 +101,8 @@ impl LarderBuilder {
     /// | `redis://user:password@host:6379/0` | over TCP; all but the host may be left out |
     /// | `rediss://user:password@host:6379/0` | over TLS, with the feature `tls` |
     /// | `redis+unix:///run/redis.sock?db=0&user=..&pass=..` | over a unix socket; all but the path may be left out |
+    /// | `redis+sentinel://user:password@host:26379,host:26379/master-name/0` | over TCP, whoever is master; one sentinel that answers is enough, the rest are found. `?sentinel_user=..&sentinel_pass=..` is the login of the sentinels |
+    /// | `rediss+sentinel://..` | the same over TLS, to sentinels and master |
     ///
     /// What is special in a URL is percent-encoded in user name and password: `@` is `%40`, `/` is `%2F`.
     /// Neither is ever part of an error or a line in the log.
@@ -133,6 +143,34 @@ impl LarderBuilder {
             let asking = ask();
             Box::pin(async move { asking.await.map_err(Into::into) })
         }));
+        self
+    }
+
+    /// As [`redis_credentials`](Self::redis_credentials), for the sentinels of a `redis+sentinel://` URL: they
+    /// have users of their own. The URL then has neither `sentinel_user=` nor `sentinel_pass=`.
+    #[cfg(feature = "redis")]
+    pub fn sentinel_credentials<F, Asking, E>(mut self, ask: F) -> LarderBuilder
+    where
+        F: Fn() -> Asking + Send + Sync + 'static,
+        Asking: Future<Output = Result<crate::redis::Credentials, E>> + Send + 'static,
+        E: Into<crate::source::BoxError> + 'static,
+    {
+        self.sentinel_credentials = Some(Arc::new(move || {
+            let asking = ask();
+            Box::pin(async move { asking.await.map_err(Into::into) })
+        }));
+        self
+    }
+
+    /// Where servers are to be reached that call themselves by an address which means nothing here: behind
+    /// NAT, or in a network of containers. `map` is given the host and the port by which sentinels know a
+    /// master or one another, and gives those to dial. It must be quick, and must not block.
+    #[cfg(feature = "redis")]
+    pub fn redis_address_map(
+        mut self,
+        map: impl Fn(&str, u16) -> (String, u16) + Send + Sync + 'static,
+    ) -> LarderBuilder {
+        self.address_map = Some(Arc::new(map));
         self
     }
 
@@ -337,6 +375,8 @@ impl LarderBuilder {
                 wishes: crate::redis::Wishes {
                     url: url.clone(),
                     credentials: self.credentials.clone(),
+                    sentinel_credentials: self.sentinel_credentials.clone(),
+                    address_map: self.address_map.clone(),
                     #[cfg(feature = "tls")]
                     tls: self.tls.clone(),
                     patience: self.connect_deadline,

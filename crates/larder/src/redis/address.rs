@@ -10,7 +10,9 @@ use std::path::PathBuf;
 use super::credentials::Credentials;
 use crate::error::{Error, ErrorKind};
 
-const PORT: u16 = 6379;
+pub(super) const PORT: u16 = 6379;
+/// What every error of a URL begins with.
+pub(super) const LOOKS: &str = "redis://user:password@host:6379/0";
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +55,9 @@ impl Address {
             "redis" => over_tcp(rest, false),
             "rediss" => over_tcp(rest, true),
             "redis+unix" | "unix" => over_unix(rest),
-            _ => wrong("the scheme is none of redis, rediss, redis+unix and unix"),
+            _ => wrong(
+                "the scheme is none of redis, rediss, redis+unix, unix, redis+sentinel and rediss+sentinel",
+            ),
         }
     }
 
@@ -62,9 +66,8 @@ impl Address {
     }
 }
 
-fn wrong<T>(what: &str) -> Result<T, Error> {
-    let text =
-        format!("a redis URL looks like redis://user:password@host:6379/0; in this one {what}");
+pub(super) fn wrong<T>(what: &str) -> Result<T, Error> {
+    let text = format!("a redis URL looks like {LOOKS}; in this one {what}");
     Err(Error::new(ErrorKind::Config, text))
 }
 
@@ -79,7 +82,7 @@ fn over_tcp(rest: &str, tls: bool) -> Result<Address, Error> {
         Some((login, host_port)) => (login, host_port),
         None => ("", authority),
     };
-    let (host, port) = host_and_port(host_port)?;
+    let (host, port) = host_and_port(host_port, PORT)?;
     let (after, fragment) = cut(after, '#');
     match fragment {
         None => {}
@@ -151,27 +154,27 @@ fn can_be_a_socket(_: &std::path::Path) -> bool {
 }
 
 /// `text` up to the first `at`, and what follows it.
-fn cut(text: &str, at: char) -> (&str, Option<&str>) {
+pub(super) fn cut(text: &str, at: char) -> (&str, Option<&str>) {
     match text.split_once(at) {
         Some((before, behind)) => (before, Some(behind)),
         None => (text, None),
     }
 }
 
-fn pairs(query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
+pub(super) fn pairs(query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
     let parts = query.unwrap_or_default().split('&').filter(|part| !part.is_empty());
     parts.map(|part| part.split_once('=').unwrap_or((part, "")))
 }
 
 /// URLs of other clients carry it; there is only one that we can speak.
-fn protocol(value: &str) -> Result<(), Error> {
+pub(super) fn protocol(value: &str) -> Result<(), Error> {
     match value {
         "3" | "resp3" => Ok(()),
         _ => wrong("the protocol is not resp3, the only one larder speaks"),
     }
 }
 
-fn database(text: &str) -> Result<u32, Error> {
+pub(super) fn database(text: &str) -> Result<u32, Error> {
     if text.is_empty() {
         return Ok(0);
     }
@@ -181,7 +184,8 @@ fn database(text: &str) -> Result<u32, Error> {
     }
 }
 
-fn host_and_port(text: &str) -> Result<(String, u16), Error> {
+/// `otherwise`: the port where none is named.
+pub(super) fn host_and_port(text: &str, otherwise: u16) -> Result<(String, u16), Error> {
     if text.is_empty() {
         return wrong("there is no host");
     }
@@ -200,14 +204,14 @@ fn host_and_port(text: &str) -> Result<(String, u16), Error> {
         return wrong("the host is neither a name nor an address");
     }
     let port = match port.strip_prefix(':').map(str::parse) {
-        None if port.is_empty() => PORT,
+        None if port.is_empty() => otherwise,
         Some(Ok(port)) if port > 0 => port,
         _ => return wrong("the port is not a number from 1 to 65535"),
     };
     Ok((host.to_owned(), port))
 }
 
-fn login_of(text: &str) -> Result<Option<Credentials>, Error> {
+pub(super) fn login_of(text: &str) -> Result<Option<Credentials>, Error> {
     let (user, password) = cut(text, ':');
     let user = decoded("user name", user)?;
     let password = password.map(|password| decoded("password", password)).transpose()?;
@@ -216,7 +220,7 @@ fn login_of(text: &str) -> Result<Option<Credentials>, Error> {
 
 /// A user without a password says who it is all the same: it may have none, and must not pass for the
 /// server's default user.
-fn who(user: Option<String>, password: Option<String>) -> Option<Credentials> {
+pub(super) fn who(user: Option<String>, password: Option<String>) -> Option<Credentials> {
     let user = user.filter(|user| !user.is_empty());
     let password = password.unwrap_or_default();
     match user {
@@ -226,7 +230,7 @@ fn who(user: Option<String>, password: Option<String>) -> Option<Credentials> {
     }
 }
 
-fn decoded(part: &str, text: &str) -> Result<String, Error> {
+pub(super) fn decoded(part: &str, text: &str) -> Result<String, Error> {
     let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

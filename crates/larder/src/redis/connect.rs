@@ -5,6 +5,7 @@
 //! is an error that says what to do, the second is tried again.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::aio::{ConnectionLike, MultiplexedConnection};
@@ -27,11 +28,16 @@ use xxhash_rust::xxh3::xxh3_64;
 /// The oldest server whose scripts and tracking we rest on.
 const OLDEST: (u32, u32) = (7, 0);
 
+/// Where a server that calls itself by one address is to be reached.
+pub(crate) type AddressMap = Arc<dyn Fn(&str, u16) -> (String, u16) + Send + Sync>;
+
 /// What the user settled about connections.
 #[derive(Clone)]
 pub(crate) struct Wishes {
     pub(crate) url: String,
     pub(crate) credentials: Option<Ask>,
+    pub(crate) sentinel_credentials: Option<Ask>,
+    pub(crate) address_map: Option<AddressMap>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<super::Tls>,
     /// How long a connection may take to be made, and once more to show what it is.
@@ -39,9 +45,17 @@ pub(crate) struct Wishes {
     pub(crate) keepalive: Duration,
 }
 
+impl Wishes {
+    /// Is the URL one that names sentinels, and not the server?
+    pub(crate) fn names_sentinels(&self) -> bool {
+        self.url.starts_with("redis+sentinel://") || self.url.starts_with("rediss+sentinel://")
+    }
+}
+
 /// Where Redis is, and how we get in. Prints where it is, and nothing else.
 #[derive(Clone)]
 pub(crate) struct Access {
+    whom: Whom,
     address: Address,
     login: Login,
     #[cfg(feature = "tls")]
@@ -49,6 +63,13 @@ pub(crate) struct Access {
     patience: Duration,
     keepalive: Duration,
     app: String,
+}
+
+/// Whom we mean to find there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whom {
+    Redis,
+    Sentinel,
 }
 
 /// TLS, ready for use.
@@ -62,15 +83,27 @@ struct Tunnel {
 
 impl Access {
     pub(crate) fn new(wishes: &Wishes, app: &str) -> Result<Access, Error> {
-        let mut address = Address::parse(&wishes.url)?;
-        let in_url = address.credentials.take();
-        let login = match (&wishes.credentials, in_url) {
+        Access::of(Whom::Redis, Address::parse(&wishes.url)?, wishes, app)
+    }
+
+    pub(super) fn of(
+        whom: Whom,
+        mut address: Address,
+        wishes: &Wishes,
+        app: &str,
+    ) -> Result<Access, Error> {
+        let ask = match whom {
+            Whom::Redis => &wishes.credentials,
+            Whom::Sentinel => &wishes.sentinel_credentials,
+        };
+        let login = match (ask, address.credentials.take()) {
             (None, in_url) => Login::Fixed(in_url),
             (Some(ask), None) => Login::Asked(ask.clone()),
             (Some(_), Some(_)) => {
-                return config(
-                    "the redis URL names a user or password, and redis_credentials is given too: leave one out",
-                );
+                let asked = whom.setting();
+                return config(format!(
+                    "the redis URL names a user or password, and {asked} is given too: leave one out"
+                ));
             }
         };
         #[cfg(not(feature = "tls"))]
@@ -80,6 +113,7 @@ impl Access {
         Ok(Access {
             #[cfg(feature = "tls")]
             tls: tunnel(&address, wishes.tls.as_ref())?,
+            whom,
             address,
             login,
             patience: wishes.patience,
@@ -88,13 +122,24 @@ impl Access {
         })
     }
 
-    /// What we are called in `CLIENT LIST`.
-    fn name(&self, role: Role) -> String {
-        let role = match role {
-            Role::Tracked => "tracked",
-            Role::Untracked => "untracked",
-        };
-        format!("larder:{}:{role}", self.app)
+    /// The same way in, at another host.
+    pub(super) fn at(&self, host: &str, port: u16) -> Result<Access, NoConnection> {
+        let mut access = self.clone();
+        let tls = self.address.is_tls();
+        access.address.place = Place::Tcp { host: host.to_owned(), port, tls };
+        #[cfg(feature = "tls")]
+        if let Some(tunnel) = &mut access.tls {
+            let Ok(name) = rustls::pki_types::ServerName::try_from(host.to_owned()) else {
+                return access.wrong("its host is no name a certificate can carry");
+            };
+            tunnel.host = name;
+        }
+        Ok(access)
+    }
+
+    /// What a connection is called in `CLIENT LIST`.
+    pub(super) fn name(&self, part: &str) -> String {
+        format!("larder:{}:{part}", self.app)
     }
 
     async fn reach(&self) -> Result<Box<dyn Wire>, NoConnection> {
@@ -157,10 +202,24 @@ impl Access {
 
     /// Where to look when the login is refused.
     fn look_at(&self) -> &'static str {
-        match (&self.login, &self.address.place) {
-            (Login::Asked(_), _) => "what redis_credentials gives",
-            (Login::Fixed(_), Place::Tcp { .. }) => "the URL's user:password@ part",
-            (Login::Fixed(_), Place::Unix(_)) => "user= and pass= in the URL",
+        match (&self.login, self.whom, &self.address.place) {
+            (Login::Asked(_), Whom::Redis, _) => "what redis_credentials gives",
+            (Login::Asked(_), Whom::Sentinel, _) => "what sentinel_credentials gives",
+            (Login::Fixed(_), Whom::Sentinel, _) => "sentinel_user= and sentinel_pass= in the URL",
+            (Login::Fixed(_), _, Place::Tcp { .. }) => "the URL's user:password@ part",
+            (Login::Fixed(_), _, Place::Unix(_)) => "user= and pass= in the URL",
+        }
+    }
+
+    /// Who has no login where one is asked for, how to give one.
+    fn how_to_log_in(&self) -> &'static str {
+        match self.whom {
+            Whom::Redis => {
+                "put one in the URL, redis://user:password@host:port/0, or give redis_credentials"
+            }
+            Whom::Sentinel => {
+                "sentinels have a password of their own: put it in the URL, ?sentinel_pass=.., or give sentinel_credentials"
+            }
         }
     }
 }
@@ -185,9 +244,24 @@ fn tunnel(address: &Address, tls: Option<&super::Tls>) -> Result<Option<Tunnel>,
     Ok(Some(Tunnel { connector, host, shows_certificate: settings.has_certificate() }))
 }
 
+impl Whom {
+    /// The setting that knows who we are to them.
+    fn setting(self) -> &'static str {
+        match self {
+            Whom::Redis => "redis_credentials",
+            Whom::Sentinel => "sentinel_credentials",
+        }
+    }
+}
+
 impl fmt::Display for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.address.fmt(f)
+        match (self.whom, &self.address.place) {
+            (Whom::Sentinel, Place::Tcp { host, port, .. }) => {
+                write!(f, "the sentinel at {host}:{port}")
+            }
+            _ => self.address.fmt(f),
+        }
     }
 }
 
@@ -239,6 +313,44 @@ pub(crate) struct Dialled {
     pub(super) answered: Vec<Value>,
 }
 
+/// A connection that was let in, and has shown nothing yet.
+pub(super) struct Greeted<'a> {
+    pub(super) connection: MultiplexedConnection,
+    pub(super) driver: Driver,
+    /// Explains what is refused.
+    pub(super) refusal: Refusal<'a>,
+}
+
+/// Connects and logs in. One round trip.
+pub(super) async fn greet<'a>(
+    access: &'a Access,
+    clock: &Clock,
+    pushed: impl Fn(PushInfo) + Send + Sync + 'static,
+) -> Result<Greeted<'a>, NoConnection> {
+    let login = access.login.now(clock, access.whom.setting()).await;
+    let login = login.map_err(|why| NoConnection::Away(format!("{access}: {why}")))?;
+    let refusal = Refusal { access, login };
+    let settings = AsyncConnectionConfig::new()
+        .set_response_timeout(None)
+        .set_pipeline_buffer_size(1024)
+        .set_push_sender(move |push: PushInfo| -> Result<(), ::redis::aio::SendError> {
+            pushed(push);
+            Ok(())
+        });
+    let greeting = greeting(&access.address, refusal.login.as_ref());
+    let connecting = async {
+        let wire = access.reach().await?;
+        let made = MultiplexedConnection::new_with_config(&greeting, wire, settings).await;
+        made.map_err(|why| refusal.of(&why))
+    };
+    let Some(made) = clock.within(access.patience, connecting).await else {
+        return Err(silent(access));
+    };
+    let (connection, driving) = made?;
+    let driver = Driver(tokio::spawn(driving).abort_handle());
+    Ok(Greeted { connection, driver, refusal })
+}
+
 /// Connects, turns tracking on, and makes sure of what is there. Two round trips. `more` adds to what is
 /// asked; that its answers are good the caller must see.
 pub(crate) async fn dial(
@@ -249,31 +361,15 @@ pub(crate) async fn dial(
     clock: &Clock,
     pushed: impl Fn(PushInfo) + Send + Sync + 'static,
 ) -> Result<Dialled, NoConnection> {
-    let login = access.login.now(clock).await;
-    let login = login.map_err(|why| NoConnection::Away(format!("{access}: {why}")))?;
-    let refusal = Refusal { access, login: login.as_ref() };
-    let settings = AsyncConnectionConfig::new()
-        .set_response_timeout(None)
-        .set_pipeline_buffer_size(1024)
-        .set_push_sender(move |push: PushInfo| -> Result<(), ::redis::aio::SendError> {
-            pushed(push);
-            Ok(())
-        });
-    let greeting = greeting(&access.address, login.as_ref());
-    let connecting = async {
-        let wire = access.reach().await?;
-        let made = MultiplexedConnection::new_with_config(&greeting, wire, settings).await;
-        made.map_err(|why| refusal.of(&why))
-    };
-    let Some(made) = clock.within(access.patience, connecting).await else {
-        return Err(silent(access));
-    };
-    let (mut connection, driving) = made?;
-    let driver = Driver(tokio::spawn(driving).abort_handle());
+    let Greeted { mut connection, driver, refusal } = greet(access, clock, pushed).await?;
     let mut first = pipe();
     first.cmd("INFO").arg("server").cmd("TIME");
     // Not CLIENT SETNAME, which needs a permission that a user may lack.
-    first.cmd("HELLO").arg(3).arg("SETNAME").arg(access.name(role));
+    let name = match role {
+        Role::Tracked => access.name("tracked"),
+        Role::Untracked => access.name("untracked"),
+    };
+    first.cmd("HELLO").arg(3).arg("SETNAME").arg(name);
     if role == Role::Tracked {
         first.cmd("CLIENT").arg("TRACKING").arg("ON").arg("NOLOOP");
         first.cmd("INFO").arg("stats");
@@ -309,7 +405,11 @@ pub(crate) async fn dial(
         let (stats, limit) = (answers.next(), answers.next());
         forgotten = Forgotten::new(stats.as_ref(), limit.as_ref());
     }
-    let answered = answers.by_ref().take(added).collect();
+    let answered: Vec<Value> = answers.by_ref().take(added).collect();
+    let refused = answered.iter().find(|answer| is_forbidden(answer));
+    if let Some(why) = refused.and_then(|answer| answer.clone().extract_error().err()) {
+        return Err(refusal.of(&why));
+    }
     if let Some(refused) = answers.find_map(|answer| answer.extract_error().err()) {
         return Err(refusal.of(&refused));
     }
@@ -381,7 +481,11 @@ fn check_version(access: &Access, info: &str) -> Result<(), NoConnection> {
     Err(NoConnection::Wrong(Error::new(ErrorKind::Config, text)))
 }
 
-fn silent(access: &Access) -> NoConnection {
+fn is_forbidden(answer: &Value) -> bool {
+    matches!(answer, Value::ServerError(why) if why.code() == "NOPERM")
+}
+
+pub(super) fn silent(access: &Access) -> NoConnection {
     let hint = if access.address.is_tls() { "; so is a port that is not one for TLS" } else { "" };
     NoConnection::Away(format!("{access} is silent for {:?}{hint}", access.patience))
 }
@@ -398,15 +502,15 @@ fn not_redis(access: &Access, why: &str) -> NoConnection {
 
 /// A server's refusal, in our words: some servers repeat in theirs what they were sent, and that is
 /// where the password was.
-struct Refusal<'a> {
-    access: &'a Access,
-    login: Option<&'a Credentials>,
+pub(super) struct Refusal<'a> {
+    pub(super) access: &'a Access,
+    login: Option<Credentials>,
 }
 
 impl Refusal<'_> {
     fn without_secrets<'t>(&self, said: &'t str) -> &'t str {
         let said = said.split_once("with args beginning").map_or(said, |(before, _)| before);
-        match self.login.map(Credentials::parts) {
+        match self.login.as_ref().map(Credentials::parts) {
             Some((_, password)) if !password.is_empty() && said.contains(password) => {
                 "(not repeated)"
             }
@@ -414,7 +518,7 @@ impl Refusal<'_> {
         }
     }
 
-    fn of(&self, why: &RedisError) -> NoConnection {
+    pub(super) fn of(&self, why: &RedisError) -> NoConnection {
         let access = self.access;
         let wrong = |text: String| NoConnection::Wrong(Error::new(ErrorKind::Config, text));
         let text = why.to_string();
@@ -426,9 +530,7 @@ impl Refusal<'_> {
         match why.code().unwrap_or_default() {
             "WRONGPASS" => return no_login(),
             "NOAUTH" => {
-                return wrong(format!(
-                    "{access} asks for a password: put one in the URL, redis://user:password@host:port/0, or give redis_credentials"
-                ));
+                return wrong(format!("{access} asks for a password: {}", access.how_to_log_in()));
             }
             "DENIED" => {
                 return wrong(format!(

@@ -60,8 +60,12 @@ pub(super) enum Login {
 }
 
 impl Login {
-    /// Those to be used now, or why there are none.
-    pub(super) async fn now(&self, clock: &Clock) -> Result<Option<Credentials>, String> {
+    /// Those to be used now, or why there are none. `asked`: the setting that knows them.
+    pub(super) async fn now(
+        &self,
+        clock: &Clock,
+        asked: &str,
+    ) -> Result<Option<Credentials>, String> {
         let ask = match self {
             Login::Fixed(credentials) => return Ok(credentials.clone()),
             Login::Asked(ask) => ask.clone(),
@@ -71,9 +75,9 @@ impl Login {
         asking.spawn(async move { ask().await });
         match clock.within(KNOWN_WITHIN, asking.join_next()).await {
             Some(Some(Ok(Ok(credentials)))) => Ok(Some(credentials)),
-            Some(Some(Ok(Err(why)))) => Err(format!("redis_credentials failed: {why}")),
-            Some(_) => Err("redis_credentials panicked".to_owned()),
-            None => Err(format!("redis_credentials took longer than {KNOWN_WITHIN:?}")),
+            Some(Some(Ok(Err(why)))) => Err(format!("{asked} failed: {why}")),
+            Some(_) => Err(format!("{asked} panicked")),
+            None => Err(format!("{asked} took longer than {KNOWN_WITHIN:?}")),
         }
     }
 }

@@ -10,17 +10,19 @@ mod credentials;
 mod forgotten;
 mod reads;
 mod script;
+mod sentinel;
 mod supervisor;
 #[cfg(feature = "tls")]
 mod tls;
 mod whereabouts;
 mod wire;
 
-pub(crate) use connect::{Access, NoConnection, Role, Wishes};
+pub(crate) use connect::{Access, AddressMap, NoConnection, Role, Wishes};
 pub(crate) use credentials::Ask;
 pub use credentials::Credentials;
 pub(crate) use reads::string;
 pub(crate) use script::Script;
+pub(crate) use sentinel::{Sentinels, Times};
 pub(crate) use supervisor::{Line, Pushed, Supervisor, Terms};
 #[cfg(feature = "tls")]
 pub use tls::Tls;

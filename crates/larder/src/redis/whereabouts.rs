@@ -62,7 +62,16 @@ impl Vouched {
         Vouched { pulse: Pulse::always(), ended: watch::Sender::new(None) }
     }
 
-    #[allow(dead_code, reason = "an address that does not change is never taken back")]
+    /// Good up to a moment, until it is put off.
+    pub(crate) fn up_to(moment: Moment) -> Vouched {
+        Vouched { pulse: Pulse::up_to(moment), ended: watch::Sender::new(None) }
+    }
+
+    /// Puts its end off.
+    pub(crate) fn covers_until(&self, moment: Moment) {
+        self.pulse.proven_until(moment);
+    }
+
     /// Takes it back. The connection is given up, with the first reason given.
     pub(crate) fn end(&self, why: &str) {
         self.pulse.end();

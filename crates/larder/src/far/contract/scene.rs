@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::SharedMemory;
-use crate::clock::{Clock, HOUR};
+use crate::clock::{Clock, HOUR, MINUTE};
 use crate::entry::{Answered, Ended, Generation, SoftHalf, Token};
 use crate::far::memory::MemoryFar;
 use crate::far::{Change, Changes, Claim, Far, Link, TagState};
@@ -66,10 +66,17 @@ impl Scene {
     /// On the Redis at `url`, under an app of its own: scenes on one server do not meet.
     #[cfg(feature = "redis")]
     pub async fn redis(url: &str) -> Scene {
+        // Two busy cores must not look like a lost connection.
+        Scene::redis_within(url, MINUTE).await
+    }
+
+    /// The same, with another bound B.
+    #[cfg(feature = "redis")]
+    pub async fn redis_within(url: &str, bound: Duration) -> Scene {
         let clock = Clock::system().unwrap();
         let app = format!("contract-{:032x}", u128::from_be_bytes(clock.nonce()));
-        let one = Process::on_redis(url, &clock, &app).await;
-        let other = Process::on_redis(url, &clock, &app).await;
+        let one = Process::on_redis(url, bound, &clock, &app).await;
+        let other = Process::on_redis(url, bound, &clock, &app).await;
         Scene { one, other, clock, app: Arc::from(app) }
     }
 
@@ -114,24 +121,25 @@ impl Process {
     }
 
     #[cfg(feature = "redis")]
-    async fn on_redis(url: &str, clock: &Clock, app: &str) -> Process {
+    async fn on_redis(url: &str, bound: Duration, clock: &Clock, app: &str) -> Process {
         use crate::clock::SECOND;
         use crate::far::redis::{RedisFar, Settings};
         use crate::policy::AfterFailover;
         use crate::redis::Wishes;
 
         let told = Arc::new(Mutex::new(Vec::new()));
-        // Two busy cores must not look like a lost connection.
         let settings = Settings {
             wishes: Wishes {
                 url: url.to_owned(),
                 credentials: None,
+                sentinel_credentials: None,
+                address_map: None,
                 #[cfg(feature = "tls")]
                 tls: None,
                 patience: 10 * SECOND,
                 keepalive: 30 * SECOND,
             },
-            bound: 60 * SECOND,
+            bound,
             deadline: 10 * SECOND,
             end_deadline: 10 * SECOND,
             required: true,

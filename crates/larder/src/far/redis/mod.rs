@@ -21,8 +21,8 @@ use crate::observe::Observe;
 use crate::policy::AfterFailover;
 use crate::pulse::Pulse;
 use crate::redis::{
-    Access, Fixed, Line, NoConnection, Pushed, Role, Script, Supervisor, Terms, Whereabouts,
-    Wishes, string,
+    Access, Fixed, Line, NoConnection, Pushed, Role, Script, Sentinels, Supervisor, Terms, Times,
+    Whereabouts, Wishes, string,
 };
 
 static READ: Script = Script::new(include_str!("scripts/read.lua"));
@@ -72,8 +72,7 @@ impl RedisFar {
         clock: Clock,
         observe: Observe,
     ) -> Result<RedisFar, Error> {
-        let access = Access::new(&settings.wishes, app)?;
-        let whereabouts: Arc<dyn Whereabouts> = Arc::new(Fixed::new(access));
+        let whereabouts = whereabouts(&settings, app, &clock)?;
         let pushed: Arc<dyn Fn(Pushed<'_>) + Send + Sync> = Arc::new(move |pushed| match pushed {
             Pushed::Key(name) => changes(Change::Name(name)),
             Pushed::Gap => changes(Change::Gap),
@@ -122,6 +121,20 @@ impl RedisFar {
             tasks: parking_lot::Mutex::new(tasks),
         })
     }
+}
+
+fn whereabouts(
+    settings: &Settings,
+    app: &str,
+    clock: &Clock,
+) -> Result<Arc<dyn Whereabouts>, Error> {
+    let wishes = &settings.wishes;
+    if wishes.names_sentinels() {
+        let deadline = settings.deadline.max(settings.end_deadline);
+        let times = Times { bound: settings.bound, deadline };
+        return Ok(Arc::new(Sentinels::new(wishes, app, times, clock.clone())?));
+    }
+    Ok(Arc::new(Fixed::new(Access::new(wishes, app)?)))
 }
 
 impl Far for RedisFar {
