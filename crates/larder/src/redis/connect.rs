@@ -23,7 +23,7 @@ use super::wire::{self, Wire};
 use crate::clock::{Clock, Moment};
 use crate::entry::Incarnation;
 use crate::error::{Error, ErrorKind};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// The oldest server whose scripts and tracking we rest on.
 const OLDEST: (u32, u32) = (7, 0);
@@ -355,6 +355,7 @@ pub(super) async fn greet<'a>(
 /// asked; that its answers are good the caller must see.
 pub(crate) async fn dial(
     access: &Access,
+    tenure: u64,
     role: Role,
     scripts: &[&Script],
     more: impl FnOnce(&mut Pipeline),
@@ -390,7 +391,7 @@ pub(crate) async fn dial(
     let mut answers = answers.into_iter();
     let info = info_server(&refusal, answers.next())?;
     check_version(access, &info)?;
-    let process = process(&info, clock);
+    let process = process(&info, tenure, clock);
     let time = answers.next().map(Value::extract_error).transpose();
     let time = time.map_err(|why| refusal.of(&why))?;
     let server_ms = match time.as_ref().and_then(server_ms) {
@@ -457,11 +458,12 @@ fn field<'t>(info: &'t str, name: &str) -> Option<&'t str> {
     info.lines().find_map(value).map(str::trim)
 }
 
-/// A hash of the id that the server process drew when it started. Where none is told every connection
+/// A hash of the id that the server process drew when it started, and of which of its times as master this
+/// is. Where none is told every connection
 /// counts as one to another process: cold after each reconnect, and never wrong.
-fn process(info: &str, clock: &Clock) -> Incarnation {
+fn process(info: &str, tenure: u64, clock: &Clock) -> Incarnation {
     let id = match field(info, "run_id") {
-        Some(id) if !id.is_empty() => xxh3_64(id.as_bytes()),
+        Some(id) if !id.is_empty() => xxh3_64_with_seed(id.as_bytes(), tenure),
         _ => xxh3_64(&clock.nonce()),
     };
     id.max(1) // 0 is nobody's

@@ -340,7 +340,8 @@ impl Supervisor {
         let terms = &self.terms;
         let away = |why: String| NoConnection::Away(format!("{}: {why}", spot.access));
         let more = |first: &mut Pipeline| terms.whereabouts.ask(first);
-        let dialling = dial(&spot.access, self.role, terms.scripts, more, &terms.clock, heard);
+        let dialling =
+            dial(&spot.access, spot.tenure, self.role, terms.scripts, more, &terms.clock, heard);
         let dialled = tokio::select! {
             biased;
             why = spot.vouched.ended() => return Err(away(why)),

@@ -26,6 +26,9 @@ pub(crate) type Asked<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 #[derive(Clone)]
 pub(crate) struct Spot {
     pub(crate) access: Access,
+    /// Which of its times as master this is; 0 where it is always one. A server that was another's
+    /// replica in between has what that one had, and is not believed as the one that it was.
+    pub(crate) tenure: u64,
     pub(crate) vouched: Arc<Vouched>,
 }
 
@@ -107,7 +110,7 @@ pub(crate) struct Fixed(Spot);
 
 impl Fixed {
     pub(crate) fn new(access: Access) -> Fixed {
-        Fixed(Spot { access, vouched: Arc::new(Vouched::always()) })
+        Fixed(Spot { access, tenure: 0, vouched: Arc::new(Vouched::always()) })
     }
 }
 

@@ -15,19 +15,23 @@
 
 pub mod authority;
 pub mod ear;
+pub mod false_sentinel;
 pub mod process;
 pub mod proxy;
 pub mod sentinel;
 pub mod server;
+pub mod traffic;
 pub mod versions;
 pub mod world;
 
 pub use authority::{Authority, Paper};
 pub use ear::{Ear, Heard};
+pub use false_sentinel::FalseSentinel;
 pub use process::Process;
 pub use proxy::{Proxy, Way};
 pub use sentinel::Fleet;
 pub use server::Server;
+pub use traffic::{Rider, Rows, Traffic};
 pub use versions::Versions;
 pub use world::{Source, World, reading_of, stepped};
 

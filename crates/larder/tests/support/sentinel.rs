@@ -23,15 +23,15 @@ pub struct Fleet {
 pub struct Settings {
     /// For each node, as on the command line.
     pub node: Vec<String>,
-    /// For each sentinel, as in its file. `{port}` stands for a port that is free.
+    /// For each sentinel, as in its file. `{tls}` stands for its [`tls_port`](Sentinel::tls_port).
     pub sentinel: Vec<String>,
-    /// What sentinels and `redis-cli` need to be let in.
-    pub password: Option<String>,
 }
 
 pub struct Sentinel {
     child: Child,
     pub port: u16,
+    /// A free one, for TLS where its settings say so.
+    pub tls_port: u16,
 }
 
 impl Fleet {
@@ -52,9 +52,8 @@ impl Fleet {
         let nodes = vec![Server::with(&words), Server::with(&words)];
         let mut fleet = Fleet { nodes, sentinels: Vec::new(), folder };
         fleet.nodes.insert(0, master);
-        let client = |port: u16| settings.client(port);
         until("the replicas are there", || async {
-            let info = asked::<String>(&mut client(fleet.nodes[0].port()), "INFO replication");
+            let info: String = fleet.nodes[0].ask("INFO replication");
             info.matches("state=online").count() == 2
         })
         .await;
@@ -79,14 +78,11 @@ impl Fleet {
             format!("sentinel failover-timeout {MASTER} 3000"),
             format!("sentinel parallel-syncs {MASTER} 2"),
         ];
-        if let Some(password) = &settings.password {
-            lines.push(format!("sentinel auth-pass {MASTER} {password}"));
-        }
-        lines.extend(
-            settings.sentinel.iter().map(|line| line.replace("{port}", &free_port().to_string())),
-        );
+        let tls_port = free_port();
+        let more = settings.sentinel.iter();
+        lines.extend(more.map(|line| line.replace("{tls}", &tls_port.to_string())));
         std::fs::write(&path, lines.join("\n")).unwrap();
-        Sentinel { child: run(&path), port }
+        Sentinel { child: run(&path), port, tls_port }
     }
 
     /// Ends once every sentinel knows of every replica and every other sentinel.
@@ -143,14 +139,6 @@ impl Fleet {
     }
 }
 
-impl Settings {
-    fn client(&self, port: u16) -> redis::Connection {
-        let login = self.password.as_ref().map(|word| format!(":{word}@")).unwrap_or_default();
-        let url = format!("redis://{login}127.0.0.1:{port}");
-        redis::Client::open(url).unwrap().get_connection().unwrap()
-    }
-}
-
 impl Drop for Fleet {
     fn drop(&mut self) {
         self.sentinels.clear();
@@ -200,13 +188,4 @@ fn run(path: &std::path::Path) -> Child {
     command.arg(path).arg("--sentinel");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().expect("redis-server is on PATH (Debian, Ubuntu: apt-get install redis-server)")
-}
-
-fn asked<T: redis::FromRedisValue>(client: &mut redis::Connection, command: &str) -> T {
-    let mut words = command.split_whitespace();
-    let mut cmd = redis::cmd(words.next().unwrap());
-    words.for_each(|word| {
-        cmd.arg(word);
-    });
-    cmd.query(client).unwrap()
 }

@@ -135,7 +135,10 @@ async fn begin(
     first.cmd("SENTINEL").arg("MYID");
     let answers = all(connection, &first).await.map_err(|why| refusal.of(&why))?;
     let name = answers.into_iter().nth(1).unwrap_or(Value::Nil).extract_error();
-    let name = name.map_err(|why| refusal.of(&why))?;
+    let name = name.map_err(|why| match why.to_string().contains("unknown command") {
+        true => odd(refusal, "it is no sentinel: check its port, 26379 unless set"),
+        false => refusal.of(&why),
+    })?;
     let name = string(name).and_then(|name| String::from_utf8(name).ok());
     let name = name.ok_or_else(|| odd(refusal, "it does not say what it calls itself"))?;
     let mut listen = cmd("SUBSCRIBE");
@@ -189,7 +192,8 @@ async fn ask(
         Value::Array(others) => others.iter().filter_map(other).collect(),
         _ => Vec::new(),
     };
-    Ok(Word { names, since: now.minus(age), asked: sent, others })
+    let epoch = fields.get("config-epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or_default();
+    Ok(Word { names, since: now.minus(age), epoch, asked: sent, others })
 }
 
 /// Another sentinel's name and place.

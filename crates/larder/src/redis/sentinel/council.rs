@@ -34,6 +34,8 @@ pub(super) struct Word {
     pub(super) names: At,
     /// Since when it has named that one, at the latest.
     pub(super) since: Moment,
+    /// The number of the failover that made it master: the greater the later.
+    pub(super) epoch: u64,
     /// When it was asked.
     pub(super) asked: Moment,
     /// The other sentinels it knows: what they are called, and where they are.
@@ -46,6 +48,8 @@ pub(super) struct Named {
     pub(super) at: At,
     /// Since when a majority has named it, at the latest.
     pub(super) since: Moment,
+    /// The number of the failover that made it master.
+    pub(super) epoch: u64,
     /// When the majority was asked.
     pub(super) asked: Moment,
 }
@@ -115,6 +119,7 @@ impl Council {
             naming.count() >= self.majority()
         })?;
         let naming = self.words.values().filter(counts).filter(|word| word.names == *at);
+        let epoch = naming.clone().map(|word| word.epoch).max()?;
         let (mut asked, mut since): (Vec<Moment>, Vec<Moment>) =
             naming.map(|word| (word.asked, word.since)).unzip();
         asked.sort_unstable();
@@ -122,6 +127,7 @@ impl Council {
         let last = self.majority() - 1;
         Some(Named {
             at: at.clone(),
+            epoch,
             since: *since.get(last)?,
             asked: *asked.iter().rev().nth(last)?,
         })
@@ -143,7 +149,7 @@ mod tests {
 
     fn word(names: u16, since: u32, asked: u32, others: &[&str]) -> Word {
         let others = others.iter().map(|name| ((*name).to_owned(), at(9))).collect();
-        Word { names: at(names), since: second(since), asked: second(asked), others }
+        Word { names: at(names), since: second(since), epoch: 0, asked: second(asked), others }
     }
 
     fn council(words: &[(&str, Word)]) -> Council {

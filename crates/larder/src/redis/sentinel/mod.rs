@@ -130,8 +130,10 @@ impl Sentinels {
         let bound = self.times.bound;
         if let Some((at, spot)) = &room.seat {
             match room.council.named(now, bound, None) {
-                Some(named) if named.at != *at => {
-                    spot.vouched.end(&format!("the sentinels name {} as master", named.at));
+                // The same may have been another's replica in between.
+                Some(named) if named.at != *at || named.epoch > spot.tenure => {
+                    spot.vouched
+                        .end(&format!("another is master: the sentinels name {}", named.at));
                     room.seat = None;
                 }
                 _ => {
@@ -158,7 +160,7 @@ impl Sentinels {
             // Who is late tells us of a master that we have left already.
             let Some((at, spot)) = room.seat.take_if(|(at, _)| is_old(at)) else { return };
             spot.vouched.end(&format!(
-                "a sentinel says that {new_host}:{new_port} is master now, and no longer {at}"
+                "another is master: a sentinel says that it is {new_host}:{new_port} now, and no longer {at}"
             ));
             // The others will say the same. Until they had the time to, the word of those who do not is
             // not enough to go back.
@@ -186,6 +188,7 @@ impl Sentinels {
         let mut room = self.room.lock();
         if let Some((at, spot)) = &room.seat
             && *at == named.at
+            && spot.tenure >= named.epoch
         {
             return Some(Ok(spot.clone()));
         }
@@ -194,10 +197,10 @@ impl Sentinels {
             Err(why) => return Some(Err(why)),
         };
         let vouched = Vouched::up_to(named.asked.plus(self.times.bound));
-        let spot = Spot { access, vouched: Arc::new(vouched) };
+        let spot = Spot { access, tenure: named.epoch, vouched: Arc::new(vouched) };
         room.left = None;
         if let Some((_, before)) = room.seat.replace((named.at.clone(), spot.clone())) {
-            before.vouched.end(&format!("the sentinels name {} as master", named.at));
+            before.vouched.end(&format!("another is master: the sentinels name {}", named.at));
         }
         Some(Ok(spot))
     }
