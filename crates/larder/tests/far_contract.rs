@@ -67,6 +67,55 @@ mod redis_server {
     larder::far_contract_redis_cases!(on_redis_with_a_console);
 }
 
+/// On the master of three sentinels, the same ones for all cases.
+mod redis_sentinel {
+    use super::*;
+    use support::Fleet;
+
+    /// A majority must have named the master for longer than this before it is used.
+    const BOUND: std::time::Duration = std::time::Duration::from_secs(5);
+
+    macro_rules! all {
+        ($($group:ident { $($case:ident)* })*) => {
+            async fn cases(fleet: &Fleet) {
+                $($(
+                    println!("{}", stringify!($case));
+                    contract::$case(&Scene::redis_within(&fleet.url(), BOUND).await).await;
+                )*)*
+            }
+        };
+    }
+
+    macro_rules! all_with_a_console {
+        ($($group:ident { $($case:ident)* })*) => {
+            async fn cases_with_a_console(fleet: &Fleet) {
+                $($(
+                    println!("{}", stringify!($case));
+                    let master = fleet.node(fleet.named_by(0));
+                    // As the one before it found it.
+                    let _: String = master.ask("CONFIG SET maxmemory 0");
+                    let _: String = master.ask("FLUSHALL");
+                    let scene = Scene::redis_within(&fleet.url(), BOUND).await;
+                    contract::$case(&scene, master).await;
+                )*)*
+            }
+        };
+    }
+
+    larder::far_contract_cases!(all);
+    larder::far_contract_redis_cases!(all_with_a_console);
+
+    #[tokio::test]
+    async fn the_contract_holds() {
+        cases(&Fleet::start().await).await;
+    }
+
+    #[tokio::test]
+    async fn the_contract_holds_with_a_console() {
+        cases_with_a_console(&Fleet::start().await).await;
+    }
+}
+
 impl Console for Server {
     fn run(&self, words: &[&[u8]]) -> String {
         let mut command = redis::Cmd::new();

@@ -54,16 +54,20 @@ impl Authority {
         Paper { certificate: certificate.pem(), key: key.serialize_pem() }
     }
 
-    /// A server that shows `paper` on a port for TLS, and listens on its plain one too.
-    pub fn server(&self, paper: &Paper, more: &[&str]) -> Server {
+    /// The files of its own certificate, of `paper`, and of that one's key.
+    pub fn files(&self, paper: &Paper) -> [String; 3] {
         let write = |name: &str, text: &str| {
             let path = self.folder.join(name);
             std::fs::write(&path, text).unwrap();
             path.display().to_string()
         };
         let ca = write("ca.pem", &self.pem());
-        let (certificate, key) =
-            (write("server.pem", &paper.certificate), write("server.key", &paper.key));
+        [ca, write("server.pem", &paper.certificate), write("server.key", &paper.key)]
+    }
+
+    /// A server that shows `paper` on a port for TLS, and listens on its plain one too.
+    pub fn server(&self, paper: &Paper, more: &[&str]) -> Server {
+        let [ca, certificate, key] = self.files(paper);
         let mut settings = vec!["--tls-port", "{free}", "--tls-ca-cert-file", &ca];
         settings.extend(["--tls-cert-file", &certificate, "--tls-key-file", &key]);
         settings.extend(more);
