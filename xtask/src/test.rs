@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::mongo;
 use crate::redis;
+use crate::sim;
 use crate::tools::{cargo, shown};
 
 /// How long to wait for more lines once cargo has ended.
@@ -26,10 +27,17 @@ pub(crate) fn run() -> Result<(), String> {
     redis::ensure()?;
     let mongo = mongo::find();
     let ran = all(mongo.as_ref());
+    let model = model();
     if mongo.is_none() {
         println!("{}", mongo::NOT_RUN);
     }
-    ran
+    ran.and(model)
+}
+
+/// The protocol as a model: about a minute.
+fn model() -> Result<(), String> {
+    println!("test: cargo xtask sim model ...");
+    sim::run(&["model"])
 }
 
 fn all(mongo: Option<&mongo::Mongo>) -> Result<(), String> {
