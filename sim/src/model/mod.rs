@@ -16,6 +16,7 @@ mod search;
 
 mod callers;
 mod loads;
+mod writers;
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -66,7 +67,7 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
 }
 
 fn all(depth: Depth) -> Vec<Case> {
-    let subjects = [loads::cases, callers::cases];
+    let subjects = [loads::cases, callers::cases, writers::cases];
     subjects.iter().flat_map(|cases| cases(depth)).collect()
 }
 
