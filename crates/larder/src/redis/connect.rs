@@ -306,6 +306,8 @@ pub(crate) struct Dialled {
     pub(crate) sent: Moment,
     pub(crate) server_ms: u64,
     pub(crate) process: Incarnation,
+    /// What the server calls its data from here on; another one after it was a replica.
+    pub(crate) history: Option<String>,
     /// False when the server refuses to tell us of changes.
     pub(crate) tracks: bool,
     pub(super) forgotten: Forgotten,
@@ -364,7 +366,7 @@ pub(crate) async fn dial(
 ) -> Result<Dialled, NoConnection> {
     let Greeted { mut connection, driver, refusal } = greet(access, clock, pushed).await?;
     let mut first = pipe();
-    first.cmd("INFO").arg("server").cmd("TIME");
+    first.cmd("INFO").arg("server").arg("replication").cmd("TIME");
     // Not CLIENT SETNAME, which needs a permission that a user may lack.
     let name = match role {
         Role::Tracked => access.name("tracked"),
@@ -392,6 +394,7 @@ pub(crate) async fn dial(
     let info = info_server(&refusal, answers.next())?;
     check_version(access, &info)?;
     let process = process(&info, tenure, clock);
+    let history = history(&info);
     let time = answers.next().map(Value::extract_error).transpose();
     let time = time.map_err(|why| refusal.of(&why))?;
     let server_ms = match time.as_ref().and_then(server_ms) {
@@ -414,7 +417,17 @@ pub(crate) async fn dial(
     if let Some(refused) = answers.find_map(|answer| answer.extract_error().err()) {
         return Err(refusal.of(&refused));
     }
-    Ok(Dialled { connection, driver, sent, server_ms, process, tracks, forgotten, answered })
+    Ok(Dialled {
+        connection,
+        driver,
+        sent,
+        server_ms,
+        process,
+        history,
+        tracks,
+        forgotten,
+        answered,
+    })
 }
 
 /// Who we are and what we want, as the client crate says it.
@@ -458,12 +471,22 @@ fn field<'t>(info: &'t str, name: &str) -> Option<&'t str> {
     info.lines().find_map(value).map(str::trim)
 }
 
-/// A hash of the id that the server process drew when it started, and of which of its times as master this
-/// is. Where none is told every connection
-/// counts as one to another process: cold after each reconnect, and never wrong.
+/// What a server calls the history of its data (`master_replid`): drawn anew when a replica becomes a master.
+/// `info`: the answer to `INFO replication`, with other parts or without.
+pub(super) fn history(info: &str) -> Option<String> {
+    field(info, "master_replid").map(str::to_owned)
+}
+
+/// A hash of the id that the server process drew when it started, of what it calls the history of its data, and of
+/// which of its times as master this is: the same process may have been another's replica in between, and
+/// have its data. Where none is told every connection counts as one to another process: cold after each
+/// reconnect, and never wrong.
 fn process(info: &str, tenure: u64, clock: &Clock) -> Incarnation {
     let id = match field(info, "run_id") {
-        Some(id) if !id.is_empty() => xxh3_64_with_seed(id.as_bytes(), tenure),
+        Some(id) if !id.is_empty() => {
+            let both = [id, field(info, "master_replid").unwrap_or_default()].join(" ");
+            xxh3_64_with_seed(both.as_bytes(), tenure)
+        }
         _ => xxh3_64(&clock.nonce()),
     };
     id.max(1) // 0 is nobody's

@@ -38,7 +38,7 @@ impl Forgotten {
         Forgotten { evicted: Mutex::new(evicted), tracked_max: limit.unwrap_or(TRACKED_MAX) }
     }
 
-    /// Looks at the answer to `INFO stats`, and calls `lost` before it returns where something of ours may have been
+    /// Looks at the answer to `INFO stats`, alone or among others, and calls `lost` before it returns where something of ours may have been
     /// forgotten. Numbers that cannot be read prove nothing.
     pub(super) fn look(&self, stats: Option<&Value>, lost: impl FnOnce()) {
         let stats = stats.and_then(text).unwrap_or_default();

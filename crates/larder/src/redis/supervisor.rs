@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
-use super::connect::{Dialled, Driver, NoConnection, Role, all, dial, server_ms};
+use super::connect::{self, Dialled, Driver, NoConnection, Role, all, dial, server_ms};
 use super::forgotten::Forgotten;
 use super::reads::Reads;
 use super::script::Script;
@@ -74,6 +74,7 @@ pub(crate) struct Line {
     tracks: bool,
     /// The server process at its other end. It cannot become another within one connection.
     process: Incarnation,
+    history: Option<String>,
     forgotten: Forgotten,
     /// Once is loud enough.
     said_gap: AtomicBool,
@@ -184,7 +185,7 @@ impl Line {
         let mut asked = pipe();
         asked.cmd("TIME");
         if self.tracks {
-            asked.cmd("INFO").arg("stats");
+            asked.cmd("INFO").arg("stats").arg("replication");
         }
         self.terms.whereabouts.ask(&mut asked);
         let answers = self.ask_anyone(&asked, deadline).await?;
@@ -202,7 +203,15 @@ impl Line {
                     );
                 }
             };
-            self.forgotten.look(answers.next().as_ref(), gap);
+            let info = answers.next();
+            self.forgotten.look(info.as_ref(), gap);
+            let text =
+                info.as_ref().and_then(|info| ::redis::from_redis_value_ref::<String>(info).ok());
+            let history = text.and_then(|text| connect::history(&text));
+            if history.is_some() && history != self.history {
+                let text = "the server has begun another history of its data: it was a replica, or has got its first one";
+                return Err(FarError::Refused(text.to_owned()));
+            }
         }
         let judged = self.terms.whereabouts.judge(&self.spot, answers.as_slice());
         judged.map_err(FarError::Refused)?;
@@ -347,8 +356,17 @@ impl Supervisor {
             why = spot.vouched.ended() => return Err(away(why)),
             dialled = dialling => dialled?,
         };
-        let Dialled { connection, driver, sent, server_ms, process, tracks, forgotten, answered } =
-            dialled;
+        let Dialled {
+            connection,
+            driver,
+            sent,
+            server_ms,
+            process,
+            history,
+            tracks,
+            forgotten,
+            answered,
+        } = dialled;
         terms.whereabouts.judge(spot, &answered).map_err(away)?;
         if self.role == Role::Tracked
             && !tracks
@@ -369,6 +387,7 @@ impl Supervisor {
             pulse,
             tracks,
             process,
+            history,
             forgotten,
             said_gap: AtomicBool::new(false),
             ahead_ms,
