@@ -21,6 +21,7 @@ use crate::invalidation::{Ends, Target};
 use crate::key::{Namespace, Tag};
 use crate::observe::Stats;
 use crate::strategy::Tiers;
+use crate::strategy::explain::Explanation;
 
 mod builder;
 mod settings;
@@ -137,6 +138,38 @@ impl Larder {
     /// Counted over all caches.
     pub fn stats(&self) -> Stats {
         self.inner.tiers.observe.stats_of_all()
+    }
+
+    /// Why an entry is served as it is, or is not: where it is, how old, who may store, which tag ended it, and
+    /// what a read would do now. Looks, and changes nothing.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), larder::Error> {
+    /// # use larder::Outcome;
+    /// # let larder = larder::Larder::builder("doc").open().await?;
+    /// # let prices: larder::Cache<u64, f64> = larder.cache("prices").shared()?;
+    /// let explanation = larder.explain(prices.entry(&17)).await?;
+    /// assert_eq!(explanation.outcome, Outcome::Load);
+    /// println!("{explanation}"); // prices:v1:{17;}: a read now would be loaded, because far has nothing ..
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Nothing of the value is told but its length. In a cache kept per user only `of(user)` makes the entry that is
+    /// asked for.
+    ///
+    /// # Cost
+    /// At most two round trips.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Key`]: the key is too long, or this is a tag or a user's part, and no entry.
+    pub async fn explain(&self, entry: impl Into<Target>) -> Result<Explanation, Error> {
+        match entry.into().0? {
+            Ended::Key(key) => Ok(self.inner.tiers.explain(&key).await),
+            _ => Err(Error::new(
+                ErrorKind::Key,
+                "cannot explain a tag: ask for an entry, cache.entry(key)",
+            )),
+        }
     }
 
     /// Waits until no near copy anywhere can be older than this call: the bound B, and a hundredth

@@ -56,6 +56,11 @@ impl Leases {
         token
     }
 
+    /// This process, as its tokens name it.
+    pub(crate) fn process(&self) -> String {
+        hex(self.process)
+    }
+
     /// Why a load of this process failed, as long as it is remembered.
     pub(crate) fn failure(&self, token: &Token) -> Option<Error> {
         self.failures.of(token)
@@ -81,6 +86,15 @@ impl Leases {
             to_give_back: true,
         }
     }
+}
+
+/// The process that drew a token.
+pub(crate) fn process_of(token: &Token) -> String {
+    hex(token.first_chunk().copied().unwrap_or_default())
+}
+
+fn hex(process: [u8; 8]) -> String {
+    format!("{:016x}", u64::from_be_bytes(process))
 }
 
 /// What failed here a moment ago: while the source is backed off from, callers of this process still

@@ -31,6 +31,8 @@ const COMPRESSION_AT: u32 = 1;
 const SOFT_EXPIRED: u8 = 1 << 7;
 
 const ID_AT: usize = 8;
+/// With the schema behind it.
+const CODEC_AT: usize = 24;
 /// Up to the first tag.
 const FIXED_BYTES: usize = 53;
 /// A tag without its name.
@@ -210,6 +212,14 @@ pub(crate) fn decode<'a>(
     }
     header.tags = all_tags(tags, tag_count, likely)?;
     Ok((header, payload))
+}
+
+/// What the envelope of `key` says, whatever its codec and schema.
+pub(crate) fn peek(bytes: &[u8], key: &Key) -> Result<Header, Unreadable> {
+    let codec = bytes.get(CODEC_AT).copied().unwrap_or_default();
+    let schema = bytes.get(CODEC_AT + 1..).and_then(|rest| rest.first_chunk());
+    let schema = u32::from_le_bytes(schema.copied().unwrap_or_default());
+    decode(bytes, key, codec, schema, &[]).map(|(header, _)| header)
 }
 
 fn all_tags(mut rest: Rest<'_>, count: u8, likely: &[Tag]) -> Result<Vec<Tagged>, Unreadable> {

@@ -211,7 +211,7 @@ pub(crate) trait Far: Send + Sync {
 ///
 /// `T` and a token: somebody is loading. `E`, a token and a code: the source failed. `W`: a writer, or
 /// several, are about to change the entry.
-fn read_lease(record: &[u8], left: Duration) -> Claim {
+pub(crate) fn read_lease(record: &[u8], left: Duration) -> Claim {
     match record.split_first() {
         Some((b'T', token)) if token.len() == 16 => Claim::Held(left),
         Some((b'E', rest)) => match rest.split_first_chunk::<16>() {

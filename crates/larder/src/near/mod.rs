@@ -171,6 +171,13 @@ impl Near {
         taken.into_inner().ok_or_else(|| seen.into_inner())
     }
 
+    /// What is here, whether it may be served or not.
+    pub(crate) fn look_at(&self, name: &[u8]) -> Option<Arc<Kept>> {
+        let seen = Cell::new(None);
+        self.see(name, &|kept| seen.set(Some(kept.clone())));
+        seen.into_inner()
+    }
+
     fn see(&self, name: &[u8], see: &dyn Fn(&Arc<Kept>)) {
         self.entries.get(&Look { name, see });
     }

@@ -2,7 +2,7 @@
 //!
 //! [`Tiers`] is what they all work with, made once for each cache. [`read_through`] is the read path,
 //! top to bottom; [`refresh`] renews what is stale behind it; [`by_hand`] is the same road for those who
-//! load themselves. All stand on four pieces: [`lookup`] asks near and far, [`load`] asks the source,
+//! load themselves; [`explain`] looks at what they would find. All stand on four pieces: [`lookup`] asks near and far, [`load`] asks the source,
 //! [`tags`] makes a load's tags ready, [`store`] keeps what was loaded.
 
 use std::sync::Arc;
@@ -23,6 +23,7 @@ use crate::observe::Observe;
 use crate::policy::{Lifetime, Policy, Stale};
 
 pub(crate) mod by_hand;
+pub(crate) mod explain;
 mod load;
 mod lookup;
 mod many;
