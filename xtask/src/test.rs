@@ -27,17 +27,25 @@ pub(crate) fn run() -> Result<(), String> {
     redis::ensure()?;
     let mongo = mongo::find();
     let ran = all(mongo.as_ref());
-    let model = model();
+    let proven = proven();
     if mongo.is_none() {
         println!("{}", mongo::NOT_RUN);
     }
-    ran.and(model)
+    ran.and(proven)
 }
 
-/// The protocol as a model: about a minute.
-fn model() -> Result<(), String> {
-    println!("test: cargo xtask sim model ...");
-    sim::run(&["model"])
+/// What runs beside the tests, each a minute or so.
+const PROOFS: [&[&str]; 2] = [&["model"], &["fleet", "--seconds", "5"]];
+
+/// All of them, also when one fails.
+fn proven() -> Result<(), String> {
+    let mut all = Ok(());
+    for words in PROOFS {
+        println!("test: cargo xtask sim {} ...", words.join(" "));
+        let one = sim::run(words);
+        all = all.and(one);
+    }
+    all
 }
 
 fn all(mongo: Option<&mongo::Mongo>) -> Result<(), String> {
