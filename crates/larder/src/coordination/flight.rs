@@ -15,14 +15,15 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::hash::BuildHasher;
-use std::sync::Arc;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::clock::{Clock, Moment};
 use crate::entry::{Held, Origin};
@@ -86,7 +87,9 @@ pub(crate) struct Flight {
     pub(crate) signal: Arc<Signal>,
     /// What its answer will carry: it is no answer for one who asks for more.
     tags: Arc<[Tag]>,
-    landed: watch::Sender<Option<Landing>>,
+    landed: OnceLock<Landing>,
+    /// Rung when it has. Those who wait are woken in the order in which they came: a `watch` would draw lots.
+    lands: Notify,
     cancelled: watch::Sender<bool>,
     /// Read and written under the shard's lock.
     doors: Mutex<Doors>,
@@ -174,7 +177,8 @@ impl Flights {
         let flight = Arc::new(Flight {
             signal: Signal::new(),
             tags: tags.into(),
-            landed: watch::Sender::new(None),
+            landed: OnceLock::new(),
+            lands: Notify::new(),
             cancelled: watch::Sender::new(false),
             doors: Mutex::new(Doors { aboard: 1, asked: now, pulse: None }),
         });
@@ -334,19 +338,23 @@ impl Drop for Lands {
             },
             None => Landing { answer: Err(gone()), overtaken: false, open_until: None },
         };
-        self.flight.landed.send_replace(Some(landing));
+        // It lands once: this is all that a flight's task holds of it.
+        let _ = self.flight.landed.set(landing);
+        self.flight.lands.notify_waiters();
     }
 }
 
 impl Passenger {
     /// What the flight brings.
     pub(crate) async fn lands(&self) -> Landing {
-        let mut landed = self.flight.landed.subscribe();
-        let landing = match landed.wait_for(Option::is_some).await {
-            Ok(landing) => landing.clone(),
-            Err(_) => None,
-        };
-        landing.unwrap_or(Landing { answer: Err(gone()), overtaken: false, open_until: None })
+        loop {
+            let mut lands = pin!(self.flight.lands.notified());
+            lands.as_mut().enable();
+            if let Some(landing) = self.flight.landed.get() {
+                return landing.clone();
+            }
+            lands.await;
+        }
     }
 
     /// Is what landed an answer for this one? For the one who led it always is.
