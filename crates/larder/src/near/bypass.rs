@@ -115,12 +115,20 @@ impl Bypass {
     }
 
     pub(crate) fn covers(&self, name: &[u8], tags: &[Tagged]) -> bool {
+        self.covers_any(name, tags.iter().map(|tagged| &tagged.tag))
+    }
+
+    /// Does the name wait, or one of the tags?
+    pub(crate) fn covers_any<'a>(
+        &self,
+        name: &[u8],
+        mut tags: impl Iterator<Item = &'a Tag>,
+    ) -> bool {
         if self.is_empty() {
             return false;
         }
         let names = self.names.lock();
-        names.keys.contains_key(name)
-            || tags.iter().any(|carried| names.tags.contains_key(&carried.tag))
+        names.keys.contains_key(name) || tags.any(|tag| names.tags.contains_key(tag))
     }
 }
 

@@ -25,6 +25,9 @@ pub(super) struct Asked {
     pub(super) at: Moment,
     epoch: Epoch,
     pub(super) watched: Watches,
+    /// Its end had not been confirmed: what far answers may be from before it, though it be confirmed when
+    /// the answer comes.
+    is_bypassed: bool,
 }
 
 /// Tags, as they were read, and the cells as they were before.
@@ -115,7 +118,9 @@ pub(super) enum Rechecked {
 impl Tiers {
     /// What stands before far is asked; it is asked after `at`.
     fn asked_of(&self, call: &Call, tags: &[Tag], at: Moment) -> Asked {
-        Asked { at, epoch: self.near.epoch(call.key.v()), watched: self.watch(tags) }
+        let is_bypassed = self.near.bypass.covers_any(call.key.v(), call.tags.iter());
+        let (epoch, watched) = (self.near.epoch(call.key.v()), self.watch(tags));
+        Asked { at, epoch, watched, is_bypassed }
     }
 
     /// The value, or the lease to load it, also over the envelope that was `seen` and rejected.
@@ -283,7 +288,7 @@ impl Tiers {
             Err(why) => return Err(why.to_string()),
         };
         // Ended here, and far does not know it yet: whoever ended it is not to see it again.
-        if self.near.bypass.covers(call.key.v(), &held.tags) {
+        if asked.is_bypassed || self.near.bypass.covers(call.key.v(), &held.tags) {
             return Ok(Seen::Rejected(Some(id)));
         }
         let kept = self.kept(&held, link, asked.at, tags, watched);
