@@ -31,6 +31,10 @@ impl Chance {
         self.below(len as u64) as usize
     }
 
+    pub(crate) fn percent(&mut self, of: u64) -> bool {
+        self.below(100) < of
+    }
+
     pub(crate) fn ms(&mut self, least: u64, most: u64) -> Duration {
         Duration::from_millis(least + self.below(most - least + 1))
     }

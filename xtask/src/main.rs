@@ -22,6 +22,8 @@ cargo xtask check            format, lints, each feature alone, unit tests, docs
 cargo xtask check --install  the same, and cargo-deny is installed first if it is missing (minutes)
 cargo xtask test             every test, doc tests too; needs redis-server and redis-cli, 7.0 or newer, and
                              for MongoDB MONGODB_URL, or mongod, ferretdb 1.x or Go 1.22 on PATH
+cargo xtask sim SEED         replays one seed of the simulation, and prints what happened
+cargo xtask sim --seeds N    the library's own code under faults drawn from seeds; [--from M]
 cargo xtask sim fleet        real processes on a real server under each fault; [--fault NAME] [--seconds N]
 cargo xtask sim model        the protocol as a model, exhaustively; [--only NAME] [--deep] [--list]
 cargo xtask bench            everything beside its peers, minutes; writes bench/RESULTS.md

@@ -61,10 +61,10 @@ pub use clock::{DAY, HOUR, MINUTE, SECOND};
 pub use entry::{Codec, Compression, Entry, Freshness, Origin, Stored};
 pub use error::{Error, ErrorKind};
 #[cfg(feature = "test-support")]
-#[doc(hidden)]
-pub use far::contract;
-#[cfg(feature = "test-support")]
 pub use far::contract::SharedMemory;
+#[cfg(feature = "test-support")]
+#[doc(hidden)]
+pub use far::{contract, drawn};
 pub use invalidation::Target;
 pub use invalidation::guard::Guard;
 pub use key::{KeyWriter, Tag, ToKey};

@@ -23,6 +23,9 @@ use crate::pulse::Pulse;
 use super::guards::Guards;
 use super::{Change, Changes, Claim, Far, Generations, Got, Link, Read, Reply, TagState};
 
+#[cfg(feature = "test-support")]
+pub(super) mod faults;
+
 /// Bytes of bookkeeping that come with each name.
 const OVERHEAD: usize = 160;
 
@@ -35,8 +38,11 @@ pub(crate) struct Shelf {
     clock: Clock,
     /// In whose name it answers.
     by: AtomicU64,
+    #[cfg(feature = "test-support")]
+    faults: faults::Faults,
 }
 
+#[derive(Clone)]
 struct State {
     items: HashMap<Arc<[u8]>, Item, FixedState>,
     by_end: BTreeSet<(Moment, Arc<[u8]>)>,
@@ -45,6 +51,7 @@ struct State {
     bytes: usize,
 }
 
+#[derive(Clone)]
 struct Item {
     bytes: Vec<u8>,
     ends: Moment,
@@ -59,6 +66,8 @@ impl Shelf {
             bytes_max,
             clock,
             by: AtomicU64::new(0),
+            #[cfg(feature = "test-support")]
+            faults: faults::Faults::default(),
         })
     }
 
@@ -68,17 +77,25 @@ impl Shelf {
         self.by.store(by, Ordering::Release);
     }
 
+    /// What is kept ends by this.
+    fn now(&self) -> Moment {
+        let now = self.clock.now();
+        #[cfg(feature = "test-support")]
+        let now = self.faults.now(now);
+        now
+    }
+
     /// One command: `run` changes the state and names what it changed.
     fn step<T>(&self, from: Option<usize>, run: impl FnOnce(&mut Step<'_>) -> T) -> T {
         let mut state = self.state.lock();
-        let now = self.clock.now();
+        let now = self.now();
         let mut changed = Vec::new();
         state.expire(now, &mut changed);
         // Like Redis: what runs out is told to all but the one whose own command came upon it.
         self.tell(&changed, from);
         changed.clear();
         let by = self.by.load(Ordering::Acquire);
-        let mut step = Step { state: &mut state, now, by, own: Vec::new() };
+        let mut step = Step { shelf: self, state: &mut state, now, by, own: Vec::new() };
         let answer = run(&mut step);
         let own = step.own;
         state.shrink(self.bytes_max, &mut changed);
@@ -164,6 +181,8 @@ impl State {
 
 /// The inside of one command, in the words of Redis.
 struct Step<'a> {
+    #[cfg_attr(not(feature = "test-support"), allow(dead_code, reason = "simulations look on"))]
+    shelf: &'a Shelf,
     state: &'a mut State,
     now: Moment,
     by: Incarnation,
@@ -185,6 +204,8 @@ impl Step<'_> {
     }
 
     fn set(&mut self, name: &[u8], bytes: Vec<u8>, keep: Duration) {
+        #[cfg(feature = "test-support")]
+        self.shelf.faults.written(name, &bytes, keep);
         let name = self.state.set(name, bytes, self.now.plus(keep));
         self.own.push(name);
     }

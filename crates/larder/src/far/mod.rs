@@ -25,6 +25,8 @@ use crate::pulse::Pulse;
 
 #[cfg(feature = "test-support")]
 pub mod contract;
+#[cfg(feature = "test-support")]
+pub mod drawn;
 pub(crate) mod guards;
 pub(crate) mod memory;
 #[cfg(feature = "redis")]

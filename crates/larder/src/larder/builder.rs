@@ -53,6 +53,8 @@ pub struct LarderBuilder {
     #[cfg(feature = "test-support")]
     shelf: Option<crate::far::contract::SharedMemory>,
     #[cfg(feature = "test-support")]
+    network: Option<crate::far::drawn::Network>,
+    #[cfg(feature = "test-support")]
     clock: Option<Clock>,
 }
 
@@ -89,6 +91,8 @@ impl LarderBuilder {
             observer: None,
             #[cfg(feature = "test-support")]
             shelf: None,
+            #[cfg(feature = "test-support")]
+            network: None,
             #[cfg(feature = "test-support")]
             clock: None,
         }
@@ -269,6 +273,15 @@ impl LarderBuilder {
         self
     }
 
+    /// The far side is at the other end of a network that is drawn from a seed: for simulations, on one
+    /// thread with a paused clock.
+    #[cfg(feature = "test-support")]
+    #[doc(hidden)]
+    pub fn network(mut self, network: &crate::far::drawn::Network) -> LarderBuilder {
+        self.network = Some(network.clone());
+        self
+    }
+
     /// A clock that you own.
     #[cfg(feature = "test-support")]
     pub fn clock(mut self, clock: Clock) -> LarderBuilder {
@@ -396,6 +409,19 @@ impl LarderBuilder {
                 observe.clone(),
             );
             return Ok(Arc::new(opening.await?));
+        }
+        #[cfg(feature = "test-support")]
+        if let Some(network) = &self.network {
+            use crate::far::drawn::{DrawnFar, Settings};
+            let settings = Settings {
+                bound: self.bound,
+                deadline: self.far_deadline,
+                end_deadline: self.invalidate_deadline,
+                connect_deadline: self.connect_deadline,
+            };
+            let (clock, observe) = (clock.clone(), observe.clone());
+            let opening = DrawnFar::open(network, &settings, &self.app, changes, clock, observe);
+            return Ok(Arc::new(opening.await));
         }
         let _ = observe;
         #[cfg(feature = "test-support")]
