@@ -135,7 +135,7 @@ impl Client {
             Op::Put(thing, birth) => Box::pin(async move {
                 let version = self.world.commit(thing);
                 let (cache, key) = self.cache(thing);
-                done(cache.put(&key, text(Value { birth, thing, version })).await)
+                done(cache.put(&key, text(Value { birth, thing, version })).await.map(|_| ()))
             }),
             Op::End(ended) => Box::pin(self.end(ended)),
             Op::Sync => Box::pin(async move { done(self.inside.larder.sync().await) }),
