@@ -162,6 +162,8 @@ pub(crate) enum FarError {
     Away,
     /// The handle was closed: nothing was sent, and nothing will be.
     Closed,
+    /// The breaker is open: nothing was sent.
+    TurnedAway,
     /// No answer in time: it may have happened.
     Slow,
     /// The connection broke: it may have happened.
@@ -187,6 +189,7 @@ impl fmt::Display for FarError {
         match self {
             FarError::Away => f.write_str("not connected"),
             FarError::Closed => f.write_str("larder was closed"),
+            FarError::TurnedAway => f.write_str("not asked: its breaker is open"),
             FarError::Slow => f.write_str("no answer in time"),
             FarError::Broken(why) => write!(f, "connection broken: {why}"),
             FarError::Refused(why) => write!(f, "refused: {why}"),

@@ -198,7 +198,7 @@ impl Larder {
         Ok(())
     }
 
-    /// Is the far side connected now?
+    /// Is the far side connected now, and its breaker not open?
     pub fn is_far_up(&self) -> bool {
         self.inner.tiers.far.link().is_ok()
     }

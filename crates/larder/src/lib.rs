@@ -51,6 +51,8 @@ mod policy;
 mod pulse;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "redis")]
+mod resilience;
 mod source;
 mod strategy;
 
@@ -70,6 +72,8 @@ pub use invalidation::guard::Guard;
 pub use key::{KeyWriter, Tag, ToKey};
 pub use larder::{Larder, LarderBuilder};
 pub use observe::Stats;
+#[cfg(feature = "redis")]
+pub use policy::BreakerSettings;
 pub use policy::{AfterFailover, Lifetime, Stale};
 #[cfg(feature = "redis")]
 pub use redis::Credentials;

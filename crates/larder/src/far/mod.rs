@@ -182,11 +182,18 @@ pub(crate) trait Link: Send + Sync {
 
 /// The shared side.
 pub(crate) trait Far: Send + Sync {
-    /// The connection in use. `Away` when there is none, `Closed` when there will be none.
+    /// The connection in use. `Away` when there is none, `Closed` when there will be none, `TurnedAway`
+    /// while its breaker is open.
     fn link(&self) -> Result<Arc<dyn Link>, FarError>;
 
+    /// Would a call be sent now? `TurnedAway` while the breaker is open: whoever is waited for should not try.
+    fn admits(&self) -> Result<(), FarError> {
+        Ok(())
+    }
+
     /// Ends entries by key (value and lease, or the guard named) and by tag; what ends softly is marked and
-    /// stays, its tags under the soft half given. One round trip for all.
+    /// stays, its tags under the soft half given. One round trip for all. Sent whatever the breaker says: who
+    /// would not wait for that asks [`admits`](Self::admits) first.
     fn end<'a>(&'a self, ended: &'a [Ended], soft: SoftHalf) -> Reply<'a, ()>;
 
     /// A writer claims keys for the length of its commit: until it ends ([`Ended::Guarded`]), or the time is

@@ -73,7 +73,8 @@ impl Ends {
             Ok(()) => Ok(guard),
             // It may stand, and nobody would end it: dropped here, it is.
             Err(why) => {
-                guard.open = !matches!(why, FarError::Away | FarError::Closed);
+                guard.open =
+                    !matches!(why, FarError::Away | FarError::Closed | FarError::TurnedAway);
                 let text = "cannot open a guard: after the commit, invalidate all the same";
                 Err(Error::new(why.kind(), text).at(&guard.key).because(why))
             }

@@ -6,7 +6,8 @@
 //! An end is told to near and to the flights before it is sent and again after it was confirmed, so
 //! that no caller who begins after `Ok` is served what it ended. One that is not confirmed waits in
 //! near's [bypass](crate::near::Bypass), is sent again until it is, and meanwhile near does not serve
-//! the key. An end by key reaches the schemas next to its own: the other version of a rolling
+//! the key. While the breaker is open it waits there from the start, so that its caller need not: it is sent
+//! all the same. An end by key reaches the schemas next to its own: the other version of a rolling
 //! deploy. What waits is lost with the process: its entries then live to their end.
 
 use std::sync::Arc;
@@ -131,7 +132,11 @@ impl Ends {
 
     async fn end_all(&self, ended: Vec<Ended>) -> Result<(), Error> {
         self.forget(&ended);
-        let answer = self.far.end(&with_neighbours(&ended), self.soft_half()).await;
+        // Nobody waits for a server that is known to be in trouble: it is told by `send_again`, and at once.
+        let answer = match self.far.admits() {
+            Ok(()) => self.far.end(&with_neighbours(&ended), self.soft_half()).await,
+            Err(why) => Err(why),
+        };
         let Err(why) = answer else {
             // Our own news come over the other connection, and may be later than the reply.
             self.forget(&ended);

@@ -39,6 +39,8 @@ pub struct LarderBuilder {
     address_map: Option<crate::redis::AddressMap>,
     #[cfg(feature = "tls")]
     tls: Option<crate::redis::Tls>,
+    #[cfg(feature = "redis")]
+    breaker: crate::policy::BreakerSettings,
     connect_deadline: Duration,
     tcp_keepalive: Duration,
     required: bool,
@@ -78,6 +80,8 @@ impl LarderBuilder {
             address_map: None,
             #[cfg(feature = "tls")]
             tls: None,
+            #[cfg(feature = "redis")]
+            breaker: crate::policy::BreakerSettings::new(),
             connect_deadline: SECOND,
             tcp_keepalive: 30 * SECOND,
             required: false,
@@ -232,6 +236,19 @@ impl LarderBuilder {
         self
     }
 
+    /// When Redis is left alone for a while because it fails or is slow, and when it is asked again. On: it opens
+    /// when half of at least 20 calls in ten seconds failed, or all of them were slow, and tries ten calls after
+    /// five seconds; where these numbers come from is said at [`BreakerSettings`](crate::BreakerSettings).
+    ///
+    /// While it is open, reads do not wait for Redis: near serves what heartbeats prove, then the loader is
+    /// asked, once in this process. An invalidation is [`ErrorKind::Unconfirmed`] at once, and is sent by the
+    /// queue without waiting for the breaker.
+    #[cfg(feature = "redis")]
+    pub fn breaker(mut self, settings: crate::policy::BreakerSettings) -> LarderBuilder {
+        self.breaker = settings;
+        self
+    }
+
     /// How long an invalidation or a put waits to be confirmed before it is
     /// [`ErrorKind::Unconfirmed`]. One second.
     pub fn invalidate_deadline(mut self, deadline: Duration) -> LarderBuilder {
@@ -312,6 +329,8 @@ impl LarderBuilder {
             let text = "require_far asks for a far side outside this process: give the builder a redis URL";
             return Err(Error::new(ErrorKind::Config, text));
         }
+        #[cfg(feature = "redis")]
+        self.breaker.check()?;
         #[cfg(feature = "redis")]
         if self.redis.is_none() && self.credentials.is_some() {
             let text = "redis_credentials are for Redis: give the builder a redis URL";
@@ -400,6 +419,7 @@ impl LarderBuilder {
                 end_deadline: self.invalidate_deadline,
                 required: self.required,
                 after_failover: self.after_failover,
+                breaker: self.breaker.clone(),
             };
             let opening = crate::far::redis::RedisFar::open(
                 settings,

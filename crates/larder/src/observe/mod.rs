@@ -116,6 +116,22 @@ pub enum Event<'a> {
     },
     /// The shared side may have forgotten something without telling us: near is empty.
     Gap,
+    /// The breaker has opened: too many calls to the shared side failed or were slow, and it is not asked for
+    /// a while.
+    BreakerOpened {
+        /// It was half open, and what was tried did not go well.
+        again: bool,
+        /// How many calls were looked at.
+        calls: u32,
+        /// How many of them failed.
+        failed: u32,
+        /// How many of them were slow.
+        slow: u32,
+    },
+    /// The breaker is half open: a few calls are tried.
+    BreakerHalfOpen,
+    /// The breaker has closed: the shared side is asked again.
+    BreakerClosed,
     /// An invalidation was not confirmed: it is queued, and near is bypassed for it.
     Unconfirmed {
         /// How many are waiting now.

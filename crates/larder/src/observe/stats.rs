@@ -75,6 +75,10 @@ counters! {
     /// Times near was emptied because the shared side may have forgotten something without telling us: it
     /// evicts, or its tracking table is half full.
     gaps,
+    /// Times the breaker opened, not counting those it opened again from half open.
+    breaker_opened,
+    /// Times it closed. One less than `breaker_opened`: it is open or half open now.
+    breaker_closed,
     /// Invalidations that were not confirmed at once.
     unconfirmed,
     /// Invalidations that wait for confirmation now.
@@ -125,6 +129,9 @@ impl Counters {
             Event::Connected { again: false } => {}
             Event::Disconnected { .. } => add(&self.disconnects),
             Event::Gap => add(&self.gaps),
+            Event::BreakerOpened { again: false, .. } => add(&self.breaker_opened),
+            Event::BreakerOpened { again: true, .. } | Event::BreakerHalfOpen => {}
+            Event::BreakerClosed => add(&self.breaker_closed),
             Event::Unconfirmed { waiting } => {
                 add(&self.unconfirmed);
                 set(&self.unconfirmed_waiting, *waiting);

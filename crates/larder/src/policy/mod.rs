@@ -5,8 +5,12 @@ use std::time::Duration;
 use crate::clock::{DAY, HOUR};
 use crate::error::{Error, ErrorKind};
 
+#[cfg(feature = "redis")]
+mod breaker;
 pub(crate) mod lifetime;
 
+#[cfg(feature = "redis")]
+pub use breaker::BreakerSettings;
 pub(crate) use lifetime::Drawn;
 pub use lifetime::Lifetime;
 

@@ -34,6 +34,7 @@ use crate::error::FarError;
 use crate::observe::{Event, Observe};
 use crate::policy::AfterFailover;
 use crate::pulse::Pulse;
+use crate::resilience::breaker::{Breaker, Fared, Ticket};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -63,6 +64,8 @@ pub(crate) struct Terms {
     pub(crate) clock: Clock,
     pub(crate) observe: Observe,
     pub(crate) pushed: Arc<dyn Fn(Pushed<'_>) + Send + Sync>,
+    /// Of the one server that all these connections lead to.
+    pub(crate) breaker: Arc<Breaker>,
 }
 
 /// One connection, from its first heartbeat to its end.
@@ -88,9 +91,46 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// All answers, a refusal among them, within `deadline`. What the server has forgotten of our
-    /// scripts it is told again, once. Not believed when the word for the server has run out meanwhile.
+    /// All answers, a refusal among them, within `deadline`; nothing is sent while the breaker is open. Not
+    /// believed when the word for the server has run out meanwhile.
     pub(crate) async fn ask(
+        &self,
+        pipeline: &Pipeline,
+        deadline: Duration,
+    ) -> Result<Vec<Value>, FarError> {
+        let ticket = self.terms.breaker.admit().ok_or(FarError::TurnedAway)?;
+        self.ask_under(ticket, pipeline, deadline).await
+    }
+
+    /// The same, for what must be sent whatever the breaker says: it hears what becomes of it.
+    pub(crate) async fn insist(
+        &self,
+        pipeline: &Pipeline,
+        deadline: Duration,
+    ) -> Result<Vec<Value>, FarError> {
+        self.ask_under(self.terms.breaker.note(), pipeline, deadline).await
+    }
+
+    async fn ask_under(
+        &self,
+        ticket: Ticket<'_>,
+        pipeline: &Pipeline,
+        deadline: Duration,
+    ) -> Result<Vec<Value>, FarError> {
+        let answers = self.ask_anyone(pipeline, deadline).await;
+        ticket.fared(match &answers {
+            Ok(answers) if answers.iter().any(serves_nothing) => Fared::Failed,
+            Ok(_) => Fared::Answered,
+            Err(FarError::Slow) => Fared::Late,
+            Err(_) => Fared::Failed,
+        });
+        let answers = answers?;
+        self.vouched()?;
+        Ok(answers)
+    }
+
+    /// Past the breaker, and unheard by it: for what nobody waits for.
+    pub(crate) async fn ask_aside(
         &self,
         pipeline: &Pipeline,
         deadline: Duration,
@@ -108,7 +148,8 @@ impl Line {
         }
     }
 
-    /// As [`ask`](Self::ask), whoever it is that answers.
+    /// Past the breaker, and whoever it is that answers: for heartbeats. What the server has forgotten of our scripts
+    /// it is told again, once.
     async fn ask_anyone(
         &self,
         pipeline: &Pipeline,
@@ -277,6 +318,12 @@ fn ms(moment: Moment) -> u64 {
 
 fn is_no_script(answer: &Value) -> bool {
     matches!(answer, Value::ServerError(why) if why.kind() == Some(ServerErrorKind::NoScript))
+}
+
+/// Does it say that it can serve nothing now? Other refusals are answers to what was asked.
+fn serves_nothing(answer: &Value) -> bool {
+    const NOTHING: [&str; 4] = ["LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN"];
+    matches!(answer, Value::ServerError(why) if NOTHING.contains(&why.code()))
 }
 
 /// Keeps one connection of a role alive.
@@ -479,6 +526,7 @@ impl Supervisor {
         let again = self.made.fetch_add(1, Ordering::Relaxed) > 0;
         if self.role == Role::Tracked {
             (self.terms.pushed)(Pushed::Gap);
+            self.terms.breaker.reached();
             self.terms.observe.tell(Event::Connected { again });
             tracing::info!(redis = %line.spot.access, again, "connected");
         }

@@ -69,9 +69,12 @@ impl Tiers {
                 }
                 Ok(Stored::Stored)
             }
-            Err(why @ (FarError::Away | FarError::Closed | FarError::Refused(_))) => {
-                Err(failed(why))
-            }
+            Err(
+                why @ (FarError::Away
+                | FarError::Closed
+                | FarError::TurnedAway
+                | FarError::Refused(_)),
+            ) => Err(failed(why)),
             Err(why) => {
                 let text =
                     "a put was not confirmed by redis: it may have landed, or may land later";

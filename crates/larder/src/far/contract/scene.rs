@@ -145,6 +145,7 @@ impl Process {
             required: true,
             // As the embedded side: answers are compared.
             after_failover: AfterFailover::Accept,
+            breaker: crate::policy::BreakerSettings::new(),
         };
         let observe = crate::observe::Observe::new(None);
         let far = RedisFar::open(settings, app, ear(&told), clock.clone(), observe).await.unwrap();

@@ -18,12 +18,13 @@ use crate::entry::{Answered, Ended, Generation, Incarnation, Nonce, SoftHalf, To
 use crate::error::{Error, ErrorKind, FarError};
 use crate::key::{Key, Tag};
 use crate::observe::Observe;
-use crate::policy::AfterFailover;
+use crate::policy::{AfterFailover, BreakerSettings};
 use crate::pulse::Pulse;
 use crate::redis::{
     Access, Fixed, Line, NoConnection, Pushed, Role, Script, Sentinels, Supervisor, Terms, Times,
     Whereabouts, Wishes, string,
 };
+use crate::resilience::breaker::Breaker;
 
 static READ: Script = Script::new(include_str!("scripts/read.lua"));
 static STORE: Script = Script::new(include_str!("scripts/store.lua"));
@@ -52,6 +53,7 @@ pub(crate) struct Settings {
     pub(crate) required: bool,
     /// Whether what another server process said is believed.
     pub(crate) after_failover: AfterFailover,
+    pub(crate) breaker: BreakerSettings,
 }
 
 /// The shared side in Redis.
@@ -59,6 +61,7 @@ pub(crate) struct RedisFar {
     tracked: Arc<Supervisor>,
     untracked: Arc<Supervisor>,
     end_deadline: Duration,
+    breaker: Arc<Breaker>,
     /// The two supervisors' tasks; they stop with `close`, or with this.
     tasks: parking_lot::Mutex<JoinSet<()>>,
 }
@@ -78,6 +81,13 @@ impl RedisFar {
             Pushed::Gap => changes(Change::Gap),
             Pushed::Another => changes(Change::Another),
         });
+        let breaker = Arc::new(Breaker::new(
+            settings.breaker,
+            settings.deadline,
+            access.to_string(),
+            clock.clone(),
+            observe.clone(),
+        ));
         let terms = Terms {
             whereabouts: whereabouts.clone(),
             app: Arc::from(app),
@@ -88,6 +98,7 @@ impl RedisFar {
             clock,
             observe: observe.clone(),
             pushed,
+            breaker: breaker.clone(),
         };
         let tracked = Supervisor::new(Role::Tracked, terms.clone());
         let untracked = Supervisor::new(Role::Untracked, terms);
@@ -118,6 +129,7 @@ impl RedisFar {
             tracked,
             untracked,
             end_deadline: settings.end_deadline,
+            breaker,
             tasks: parking_lot::Mutex::new(tasks),
         })
     }
@@ -139,7 +151,13 @@ fn whereabouts(
 
 impl Far for RedisFar {
     fn link(&self) -> Result<Arc<dyn Link>, FarError> {
-        Ok(self.tracked.line()?)
+        let line = self.tracked.line()?;
+        self.admits()?;
+        Ok(line)
+    }
+
+    fn admits(&self) -> Result<(), FarError> {
+        if self.breaker.admits() { Ok(()) } else { Err(FarError::TurnedAway) }
     }
 
     fn end<'a>(&'a self, ended: &'a [Ended], soft: SoftHalf) -> Reply<'a, ()> {
@@ -148,7 +166,10 @@ impl Far for RedisFar {
             for name in ended {
                 pipeline.add_command(end_of(name, line.app(), soft));
             }
-            self.all_done(&line, &pipeline).await
+            if pipeline.is_empty() {
+                return Ok(()); // the client refuses to send nothing
+            }
+            all_done(line.insist(&pipeline, self.end_deadline).await?)
         })
     }
 
@@ -160,7 +181,10 @@ impl Far for RedisFar {
                 call.arg(&token[..]).arg(ms(time));
                 pipeline.add_command(call);
             }
-            self.all_done(&line, &pipeline).await
+            if pipeline.is_empty() {
+                return Ok(());
+            }
+            all_done(line.ask(&pipeline, self.end_deadline).await?)
         })
     }
 
@@ -182,8 +206,7 @@ impl Far for RedisFar {
                 pipeline.cmd("UNLINK").arg(key.v());
             }
             let line = self.untracked.line()?;
-            let answers = line.ask(&pipeline, line.deadline()).await?;
-            answers.into_iter().try_for_each(|answer| accepted(answer).map(drop))
+            all_done(line.ask(&pipeline, line.deadline()).await?)
         })
     }
 
@@ -198,12 +221,8 @@ impl Far for RedisFar {
     }
 }
 
-impl RedisFar {
-    /// For what ends entries: it waits as long as an invalidation does.
-    async fn all_done(&self, line: &Line, pipeline: &Pipeline) -> Result<(), FarError> {
-        let answers = ask_within(line, pipeline, self.end_deadline).await?;
-        answers.into_iter().try_for_each(|answer| accepted(answer).map(drop))
-    }
+fn all_done(answers: Vec<Value>) -> Result<(), FarError> {
+    answers.into_iter().try_for_each(|answer| accepted(answer).map(drop))
 }
 
 /// The one command that ends it.
@@ -388,7 +407,7 @@ impl Link for Line {
         Box::pin(async move {
             let mut call = RELEASE.call(&[&key.l()]);
             call.arg(&token[..]);
-            Ok(was_done(&one(self.ask(&alone(call), within).await?)?))
+            Ok(was_done(&one(self.ask_aside(&alone(call), within).await?)?))
         })
     }
 
@@ -396,7 +415,8 @@ impl Link for Line {
         Box::pin(async move {
             let mut call = EXTEND.call(&[&key.l()]);
             call.arg(&token[..]).arg(ms(lease));
-            script(self, call).await
+            // Nobody waits for it, and without it a load that goes on would lose its lease.
+            Ok(was_done(&one(self.ask_aside(&alone(call), self.deadline()).await?)?))
         })
     }
 
@@ -413,24 +433,16 @@ impl Line {
     }
 }
 
+/// Who asks for nothing is answered with nothing: the client refuses to send an empty pipeline.
 async fn ask(line: &Line, pipeline: &Pipeline) -> Result<Vec<Value>, FarError> {
-    ask_within(line, pipeline, line.deadline()).await
+    if pipeline.is_empty() {
+        return Ok(Vec::new());
+    }
+    line.ask(pipeline, line.deadline()).await
 }
 
 async fn script(line: &Line, call: Cmd) -> Result<bool, FarError> {
     Ok(was_done(&one(ask(line, &alone(call)).await?)?))
-}
-
-/// Who asks for nothing is answered with nothing: the client refuses to send an empty pipeline.
-async fn ask_within(
-    line: &Line,
-    pipeline: &Pipeline,
-    deadline: Duration,
-) -> Result<Vec<Value>, FarError> {
-    if pipeline.is_empty() {
-        return Ok(Vec::new());
-    }
-    line.ask(pipeline, deadline).await
 }
 
 fn alone(call: Cmd) -> Pipeline {
