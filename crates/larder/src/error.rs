@@ -43,7 +43,7 @@ pub enum ErrorKind {
     Deadline,
     /// The loader panicked; the process goes on.
     Panicked,
-    /// A bound was reached: try again later.
+    /// A bound was reached (too many loads of a cache, too many unconfirmed invalidations): try again later.
     Overloaded,
     /// `close` was called.
     Closed,

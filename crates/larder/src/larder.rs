@@ -20,6 +20,7 @@ use crate::error::{Error, ErrorKind, FarError};
 use crate::invalidation::{Ends, Target};
 use crate::key::{Namespace, Tag};
 use crate::observe::Stats;
+use crate::policy::Policy;
 use crate::strategy::Tiers;
 use crate::strategy::explain::Explanation;
 
@@ -58,7 +59,7 @@ struct Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.tiers.refreshes.stop();
+        self.tiers.loads.stop();
         self.tiers.far.close();
     }
 }
@@ -217,7 +218,7 @@ impl Larder {
         }
         let left = unconfirmed();
         self.inner.tasks.lock().abort_all();
-        self.inner.tiers.refreshes.stop();
+        self.inner.tiers.loads.stop();
         self.inner.tiers.far.close();
         near.drop_all();
         left
@@ -227,9 +228,10 @@ impl Larder {
         Namespace::new(&self.inner.app, cache, schema)
     }
 
-    pub(crate) fn tiers(&self, cache: &str) -> Tiers {
+    pub(crate) fn tiers(&self, cache: &str, policy: &Policy) -> Tiers {
         let mut tiers = self.inner.tiers.clone();
         tiers.observe = tiers.observe.of_cache(cache);
+        tiers.loads = tiers.loads.of_cache(policy);
         tiers
     }
 

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use larder::{BreakerSettings, ErrorKind, HOUR, Larder, Origin};
+use larder::{BreakerSettings, ErrorKind, HOUR, Larder, Lifetime, MINUTE, Origin, Stale};
 use support::{NEVER, PATIENT, Proxy, Server, Source, World, until};
 
 const DEADLINE: Duration = Duration::from_millis(20);
@@ -100,6 +100,35 @@ async fn it_closes_when_what_is_tried_goes_well() {
     assert_eq!((stats.breaker_opened, stats.breaker_closed), (1, 1));
 }
 
+/// While it is open the source fails: what near has that is stale stands in, and what was ended does not.
+#[tokio::test]
+async fn while_it_is_open_what_is_stale_and_near_stands_in() {
+    let server = Server::start();
+    let wire = Proxy::to(&server);
+    let world = behind(&wire, BreakerSettings::new().open_for(HOUR)).await;
+    let lifetime = Lifetime::fresh_for(Duration::from_millis(1)).stale_for(HOUR);
+    let cache = world.larder.cache("texts").lifetime(lifetime).stale(Stale::InNeed);
+    let texts: larder::Cache<str, String> = cache.shared().unwrap();
+    let load = |answer: Result<&str, &str>| {
+        let answer = answer.map(str::to_owned).map_err(|why| std::io::Error::other(why.to_owned()));
+        move || async move { answer }
+    };
+    for key in ["kept", "ended"] {
+        texts.get_or_load(key, load(Ok("old"))).await.unwrap();
+        until("it is stale", || async { texts.get_near(key).is_none() }).await;
+    }
+    wire.hold(0);
+    opens(&world).await;
+    assert_eq!(texts.invalidate("ended").await.unwrap_err().kind(), ErrorKind::Unconfirmed);
+    let entry = texts.get_or_load("kept", load(Err("down"))).await.unwrap();
+    assert!(entry.as_str() == "old" && entry.is_stale() && entry.origin() == Origin::Near);
+    let error = texts.get_or_load("ended", load(Err("down"))).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Source);
+    assert_eq!(*texts.get_or_load("kept", load(Ok("new"))).await.unwrap(), "new");
+    assert_eq!(texts.stats().stood_in, 1);
+    wire.let_go();
+}
+
 /// Every answer comes, and each is slow.
 #[tokio::test]
 async fn it_opens_on_slowness_alone() {
@@ -166,7 +195,9 @@ async fn ends_alone_close_it() {
 async fn a_lease_held_when_it_opens_is_given_back() {
     let server = Server::start();
     let wire = Proxy::to(&server);
-    let world = behind(&wire, BreakerSettings::new().open_for(HOUR)).await;
+    let builder = Larder::builder("test").redis(wire.url()).bound(NEVER).far_deadline(DEADLINE);
+    let builder = builder.breaker(BreakerSettings::new().open_for(HOUR)).lease_time(10 * MINUTE);
+    let world = World::of(builder, &Source::default()).await;
     let (mut step, load) = support::stepped();
     let reading = world.reading_by("k", load);
     step.begins().await;

@@ -61,6 +61,9 @@ impl<K: ?Sized, V> CacheBuilder<K, V> {
                 backoff: Duration::from_millis(100),
                 max_load: Duration::from_secs(30),
                 guard_time: Duration::from_secs(10),
+                soft_deadline: None,
+                loads_max: 256,
+                loads_waiting_max: 4096,
                 value_bytes_max: 8 << 20,
                 key_bytes_max: 1 << 10,
             },
@@ -105,7 +108,11 @@ impl<K: ?Sized, V> CacheBuilder<K, V> {
         self
     }
 
-    /// When a load is given up and stopped. 30 seconds.
+    /// The hard deadline: when a load is given up and stopped. All who wait for it get
+    /// [`ErrorKind::Deadline`], or a stale entry if one may stand in; its lease goes. 30 seconds.
+    ///
+    /// For one call that should not wait as long, a time-out around it is enough: the load goes on for the
+    /// others.
     pub fn max_load(mut self, time: Duration) -> CacheBuilder<K, V> {
         self.policy.max_load = time;
         self
@@ -115,6 +122,34 @@ impl<K: ?Sized, V> CacheBuilder<K, V> {
     /// than the longest commit, since what is loaded after it may be stored. Meanwhile the key is not cached.
     pub fn guard_time(mut self, time: Duration) -> CacheBuilder<K, V> {
         self.policy.guard_time = time;
+        self
+    }
+
+    /// The soft deadline: a caller that has waited this long for the source, here or in another process, takes a
+    /// stale entry if there is one, and the load goes on in the background and is stored. Off; it is for
+    /// lifetimes with a `stale_for`, and where [`Stale::AtOnce`] does not serve what is stale without waiting
+    /// anyway. For some calls only: [`Cache::soft_deadline`].
+    pub fn soft_deadline(mut self, time: Duration) -> CacheBuilder<K, V> {
+        self.policy.soft_deadline = Some(time);
+        self
+    }
+
+    /// How many loads of this cache run at once in this process; a load of many keys is one. 256, which is more
+    /// than a pool of database connections has; choose what yours stands.
+    ///
+    /// Past it a call is answered with a stale entry, if there is one; or it [waits](Self::loads_waiting_max)
+    /// for its turn, at most `max_load`, and then fails with [`ErrorKind::Overloaded`]. Refreshes in the
+    /// background take three quarters of the places at most, and never wait: they are left to later callers.
+    /// Leases by hand take none.
+    pub fn loads_max(mut self, loads: usize) -> CacheBuilder<K, V> {
+        self.policy.loads_max = loads;
+        self
+    }
+
+    /// How many loads may wait for their turn; past it a call fails with [`ErrorKind::Overloaded`] at once.
+    /// 4,096. Callers of one key wait together, as one.
+    pub fn loads_waiting_max(mut self, loads: usize) -> CacheBuilder<K, V> {
+        self.policy.loads_waiting_max = loads;
         self
     }
 
@@ -199,12 +234,13 @@ where
             tagged_by: self.tagged_by,
         };
         let bytes_max = self.policy.value_bytes_max;
+        let tiers = self.larder.tiers(&self.name, &self.policy);
         let shared = Shared::<K, V> {
             namespace: self.larder.namespace(&self.name, schema)?,
             policy: Arc::new(self.policy),
             shape: Arc::new(shape::<V>(self.codec, schema, self.compression, bytes_max)),
             tagger: self.tagger,
-            tiers: self.larder.tiers(&self.name),
+            tiers,
             larder: self.larder.clone(),
             name: self.name.clone(),
             value: PhantomData,

@@ -72,11 +72,18 @@ pub struct Cache<K: ?Sized, V> {
     user: Option<Result<UserPart, Error>>,
     /// Asked for by this view, beyond the cache's own.
     extra: Arc<[Tag]>,
+    /// Of this view, in the place of the cache's own.
+    soft_deadline: Option<Duration>,
 }
 
 impl<K: ?Sized, V> Clone for Cache<K, V> {
     fn clone(&self) -> Cache<K, V> {
-        Cache { shared: self.shared.clone(), user: self.user.clone(), extra: self.extra.clone() }
+        Cache {
+            shared: self.shared.clone(),
+            user: self.user.clone(),
+            extra: self.extra.clone(),
+            soft_deadline: self.soft_deadline,
+        }
     }
 }
 
@@ -88,7 +95,7 @@ impl<K: ?Sized, V> fmt::Debug for Cache<K, V> {
 
 impl<K: ?Sized, V> Cache<K, V> {
     fn of(shared: Arc<Shared<K, V>>) -> Cache<K, V> {
-        Cache { shared, user: None, extra: Arc::from([]) }
+        Cache { shared, user: None, extra: Arc::from([]), soft_deadline: None }
     }
 
     /// A view whose entries carry these tags as well: an entry without them is loaded anew.
@@ -97,6 +104,13 @@ impl<K: ?Sized, V> Cache<K, V> {
         let more = tags.into_iter().map(Into::into);
         let extra = self.extra.iter().cloned().chain(more).collect();
         Cache { extra, ..self.clone() }
+    }
+
+    /// A view whose calls take a stale entry, if there is one, when they have waited this long for the source: as
+    /// [`CacheBuilder::soft_deadline`], for some calls. Of no use past `max_load`.
+    #[must_use]
+    pub fn soft_deadline(&self, time: Duration) -> Cache<K, V> {
+        Cache { soft_deadline: Some(time), ..self.clone() }
     }
 
     /// Counted for this name.
@@ -155,7 +169,8 @@ where
     /// that loaded for all; its own error is [`Error::cause`].
     /// [`ErrorKind::Panicked`](crate::ErrorKind::Panicked) and
     /// [`ErrorKind::Deadline`](crate::ErrorKind::Deadline) if it panicked or took longer than
-    /// `max_load`. A far side that is down is no error here: the loader is asked.
+    /// `max_load`. [`ErrorKind::Overloaded`](crate::ErrorKind::Overloaded) if too many loads of this cache run
+    /// and wait. A far side that is down is no error here: the loader is asked.
     pub async fn get_or_load<L: Loader<V>>(&self, key: &K, loader: L) -> Result<Entry<V>, Error> {
         let none = || Error::new(ErrorKind::Source, "the source has no such value");
         let near = match self.near(key, false) {
@@ -361,6 +376,7 @@ where
             tags,
             shape: self.shared.shape.clone(),
             policy: self.shared.policy.clone(),
+            soft_deadline: self.soft_deadline.or(self.shared.policy.soft_deadline),
             takes_none,
             accepts: None,
         })

@@ -97,6 +97,8 @@ pub(crate) struct Flight {
 
 struct Doors {
     aboard: usize,
+    /// A seat is kept for one who did not wait to the end.
+    is_kept: bool,
     /// When it last asked, and over which connection.
     asked: Moment,
     pulse: Option<Arc<Pulse>>,
@@ -180,7 +182,7 @@ impl Flights {
             landed: OnceLock::new(),
             lands: Notify::new(),
             cancelled: watch::Sender::new(false),
-            doors: Mutex::new(Doors { aboard: 1, asked: now, pulse: None }),
+            doors: Mutex::new(Doors { aboard: 1, is_kept: false, asked: now, pulse: None }),
         });
         gate.signals.push(flight.signal.clone());
         if !alone {
@@ -355,6 +357,12 @@ impl Passenger {
             }
             lands.await;
         }
+    }
+
+    /// Is this the first seat of the flight that is kept for one who did not wait to the end? More than one
+    /// makes no difference.
+    pub(crate) fn is_first_kept(&self) -> bool {
+        !std::mem::replace(&mut self.flight.doors.lock().is_kept, true)
     }
 
     /// Is what landed an answer for this one? For the one who led it always is.

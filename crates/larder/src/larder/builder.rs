@@ -21,7 +21,7 @@ use crate::key::Namespace;
 use crate::near::Near;
 use crate::observe::{Observe, Observer};
 use crate::policy::AfterFailover;
-use crate::strategy::{Refreshes, Tiers};
+use crate::strategy::{Loads, Tiers};
 
 /// How often near gives back the memory of what is past its time.
 const SWEEP: Duration = Duration::from_secs(30);
@@ -388,9 +388,9 @@ impl LarderBuilder {
         let mut tasks = JoinSet::new();
         tasks.spawn(ends.clone().send_again());
         tasks.spawn(sweep(Arc::downgrade(&near), clock.clone()));
-        let refreshes = Refreshes::new(clock.clone(), runtime.clone());
+        let loads = Loads::new(clock.clone(), runtime.clone());
         let (app, bound) = (self.app, self.bound);
-        let tiers = Tiers { near, far, flights, leases, refreshes, observe, clock, runtime };
+        let tiers = Tiers { near, far, flights, leases, loads, observe, clock, runtime };
         let (caches, tasks) = (Mutex::default(), Mutex::new(tasks));
         Ok(Larder { inner: Arc::new(Inner { app, tiers, ends, bound, caches, tasks }) })
     }

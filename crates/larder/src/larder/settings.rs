@@ -43,6 +43,9 @@ impl Settings {
             backoff,
             max_load,
             guard_time,
+            soft_deadline,
+            loads_max,
+            loads_waiting_max,
             value_bytes_max,
             key_bytes_max,
         } = policy;
@@ -55,6 +58,10 @@ impl Settings {
         found.extend(unless_same("backoff", backoff, &theirs.backoff, shown));
         found.extend(unless_same("max_load", max_load, &theirs.max_load, shown));
         found.extend(unless_same("guard_time", guard_time, &theirs.guard_time, shown));
+        found.extend(unless_same("soft_deadline", soft_deadline, &theirs.soft_deadline, shown));
+        found.extend(unless_same("loads_max", loads_max, &theirs.loads_max, shown));
+        let waiting_max = &theirs.loads_waiting_max;
+        found.extend(unless_same("loads_waiting_max", loads_waiting_max, waiting_max, shown));
         let bytes_max = &theirs.value_bytes_max;
         found.extend(unless_same("value_bytes_max", value_bytes_max, bytes_max, shown));
         found.extend(unless_same("key_bytes_max", key_bytes_max, &theirs.key_bytes_max, shown));

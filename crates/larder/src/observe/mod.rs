@@ -35,10 +35,12 @@ pub enum Event<'a> {
         /// Which cache.
         cache: &'a str,
     },
-    /// The source failed, and a stale entry was served in its place.
+    /// A stale entry was served in the place of what the source would have said.
     StoodIn {
         /// Which cache.
         cache: &'a str,
+        /// What was the matter with the source.
+        why: StoodIn,
     },
     /// A load in the background, over a stale entry, has ended.
     Refresh {
@@ -60,6 +62,28 @@ pub enum Event<'a> {
         took: Duration,
         /// Whether it gave a value.
         ok: bool,
+    },
+    /// A load took longer than `max_load` and was stopped.
+    LoadGivenUp {
+        /// Which cache.
+        cache: &'a str,
+    },
+    /// So many loads run that this one waits for its turn.
+    LoadQueued {
+        /// Which cache.
+        cache: &'a str,
+        /// How many wait now.
+        waiting: usize,
+    },
+    /// A call fails with `Overloaded`: too many loads waited already, or its turn did not come in time.
+    LoadTurnedAway {
+        /// Which cache.
+        cache: &'a str,
+    },
+    /// A refresh was not begun, so that callers find places for their loads.
+    RefreshLeft {
+        /// Which cache.
+        cache: &'a str,
     },
     /// Another process is loading: this one waits for its answer.
     Wait {
@@ -157,6 +181,18 @@ pub enum WokenBy {
     Push,
     /// The lease ran out: its holder is gone, or slow.
     Timer,
+}
+
+/// Why a stale entry was served to one who would have waited for the source.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoodIn {
+    /// It failed.
+    Failed,
+    /// It had not answered by the soft deadline.
+    Slow,
+    /// As many loads as may were under way.
+    Crowded,
 }
 
 /// Why a value was handed out and not stored.

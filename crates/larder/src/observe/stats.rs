@@ -40,8 +40,12 @@ counters! {
     hits_far,
     /// Served past their fresh time, while they were refreshed.
     hits_stale,
-    /// Served past their fresh time, because the source failed.
+    /// Served past their fresh time, because the source failed, was slow, or had too much to do.
     stood_in,
+    /// Of these, those served at the soft deadline, while the load went on.
+    stood_in_slow,
+    /// Of these, those served because as many loads as may were under way.
+    stood_in_crowded,
     /// Loads in the background, over a stale entry.
     refreshes,
     /// Of these, those that failed.
@@ -52,6 +56,14 @@ counters! {
     loads,
     /// Loaders that failed, panicked or were too slow.
     loads_failed,
+    /// Of these, those that were stopped at `max_load`.
+    loads_given_up,
+    /// Loads that had to wait for their turn.
+    loads_queued,
+    /// Calls that failed since too many loads waited, or their turn did not come.
+    loads_turned_away,
+    /// Refreshes that were not begun, so that callers find places for their loads.
+    refreshes_left,
     /// Waits for a load of another process.
     waits,
     /// Waits ended by a push.
@@ -94,7 +106,7 @@ impl Counters {
     }
 
     pub(crate) fn count(&self, event: &Event<'_>) {
-        use super::WokenBy;
+        use super::{StoodIn, WokenBy};
         let add = |counter: &AtomicU64| {
             counter.fetch_add(1, Ordering::Relaxed);
         };
@@ -103,7 +115,14 @@ impl Counters {
             Event::HitNear { .. } => self.hit_near(),
             Event::HitFar { .. } => add(&self.hits_far),
             Event::HitStale { .. } => add(&self.hits_stale),
-            Event::StoodIn { .. } => add(&self.stood_in),
+            Event::StoodIn { why, .. } => {
+                add(&self.stood_in);
+                match why {
+                    StoodIn::Failed => {}
+                    StoodIn::Slow => add(&self.stood_in_slow),
+                    StoodIn::Crowded => add(&self.stood_in_crowded),
+                }
+            }
             Event::Refresh { ok, .. } => {
                 add(&self.refreshes);
                 if !ok {
@@ -117,6 +136,10 @@ impl Counters {
                     add(&self.loads_failed);
                 }
             }
+            Event::LoadGivenUp { .. } => add(&self.loads_given_up),
+            Event::LoadQueued { .. } => add(&self.loads_queued),
+            Event::LoadTurnedAway { .. } => add(&self.loads_turned_away),
+            Event::RefreshLeft { .. } => add(&self.refreshes_left),
             Event::Wait { .. } => add(&self.waits),
             Event::Woken { by: WokenBy::Push, .. } => add(&self.woken_by_push),
             Event::Woken { by: WokenBy::Timer, .. } => add(&self.woken_by_timer),

@@ -53,6 +53,12 @@ pub(crate) struct Policy {
     pub(crate) max_load: Duration,
     /// How long a writer's guard stands when nobody ends it.
     pub(crate) guard_time: Duration,
+    /// A caller that has waited this long takes a stale entry, if one may stand in.
+    pub(crate) soft_deadline: Option<Duration>,
+    /// How many loads run at once in a process.
+    pub(crate) loads_max: usize,
+    /// How many more wait for their turn.
+    pub(crate) loads_waiting_max: usize,
     /// A value that is longer as bytes, before compression, is handed out, and neither stored nor
     /// read from far.
     pub(crate) value_bytes_max: usize,
@@ -64,6 +70,9 @@ pub(crate) struct Policy {
 const VALUE_BYTES_MOST: usize = 512 * 1024 * 1024 - 64 * 1024;
 /// The most a key may take, so that the names around it always fit.
 const KEY_BYTES_MOST: usize = 32 * 1024;
+/// One for a caller, one for a refresh.
+const LOADS_LEAST: usize = 2;
+const LOADS_MOST: usize = 1 << 20;
 
 impl Policy {
     pub(crate) fn check(&self) -> Result<(), Error> {
@@ -79,6 +88,20 @@ impl Policy {
                 "guard_time is from 100 ms to an hour, not {:?}",
                 self.guard_time
             ));
+        }
+        if let Some(soft) = self.soft_deadline
+            && soft >= self.max_load
+        {
+            let hard = self.max_load;
+            return refuse(format!("soft_deadline is less than max_load ({hard:?}), not {soft:?}"));
+        }
+        if !(LOADS_LEAST..=LOADS_MOST).contains(&self.loads_max) {
+            let max = self.loads_max;
+            return refuse(format!("loads_max is from {LOADS_LEAST} to {LOADS_MOST}, not {max}"));
+        }
+        if self.loads_waiting_max > LOADS_MOST {
+            let max = self.loads_waiting_max;
+            return refuse(format!("loads_waiting_max is at most {LOADS_MOST}, not {max}"));
         }
         if self.value_bytes_max == 0 || self.value_bytes_max > VALUE_BYTES_MOST {
             let max = self.value_bytes_max;

@@ -72,7 +72,7 @@ impl Tiers {
         }
         let watching = self.flights.watch(&call.key);
         let looking = Looking { signal: &watching.signal, flight: None, seat: None, by_hand: true };
-        let right = match self.decide(&call, looking, Known::Nothing).await {
+        let right = match self.decide(&call, looking, Known::Nothing, &mut None).await {
             Decision::Found(found) | Decision::Stale(found) => {
                 return Ok(Leased::Found(found.answer()));
             }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::places::Taken;
 use super::together::Seat;
 use super::{Call, Owned, Tiers};
 use crate::entry::Value;
@@ -73,12 +74,13 @@ impl Failed {
 }
 
 impl Tiers {
-    /// Asks the source, in a task of its own that ends with this call, or at `max_load`.
+    /// Asks the source, in a task of its own that ends with this call, or at `max_load`; then its `place` is free.
     /// `lease_lost` is called once when `renewal` ends.
     pub(super) async fn load(
         &self,
         call: &Call,
         ask: Ask,
+        _place: Option<Taken>,
         renewal: impl Future<Output = ()>,
         lease_lost: impl FnOnce(),
     ) -> Result<Any, Error> {
@@ -100,6 +102,7 @@ impl Tiers {
             Some(Ok(Err(why))) => Err(why.into_error().at(&call.key)),
             Some(Err(why)) => Err(Failed::of(why).into_error().at(&call.key)),
             None => {
+                self.observe.tell(Event::LoadGivenUp { cache: self.observe.cache() });
                 let text = format!("the loader took longer than {:?}", call.policy.max_load);
                 Err(Error::new(ErrorKind::Deadline, text).at(&call.key))
             }

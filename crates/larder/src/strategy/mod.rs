@@ -2,8 +2,9 @@
 //!
 //! [`Tiers`] is what they all work with, made once for each cache. [`read_through`] is the read path,
 //! top to bottom; [`refresh`] renews what is stale behind it; [`by_hand`] is the same road for those who
-//! load themselves; [`explain`] looks at what they would find. All stand on four pieces: [`lookup`] asks near and far, [`load`] asks the source,
-//! [`tags`] makes a load's tags ready, [`store`] keeps what was loaded.
+//! load themselves; [`explain`] looks at what they would find. All stand on five pieces: [`lookup`] asks near and
+//! far, [`places`] says how many loads may run, [`load`] asks the source, [`tags`] makes a load's tags ready,
+//! [`store`] keeps what was loaded.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,16 +28,18 @@ pub(crate) mod explain;
 mod load;
 mod lookup;
 mod many;
+mod places;
 mod put;
 mod read_through;
 mod refresh;
+mod soft;
 mod store;
 mod tags;
 pub(crate) mod together;
 
 pub(crate) use load::Ask;
+pub(crate) use places::Loads;
 pub(crate) use read_through::NearHit;
-pub(crate) use refresh::Refreshes;
 
 /// What all ways work with.
 #[derive(Clone)]
@@ -45,7 +48,7 @@ pub(crate) struct Tiers {
     pub(crate) far: Arc<dyn Far>,
     pub(crate) flights: Arc<Flights>,
     pub(crate) leases: Arc<Leases>,
-    pub(crate) refreshes: Arc<Refreshes>,
+    pub(crate) loads: Arc<Loads>,
     pub(crate) observe: Observe,
     pub(crate) clock: Clock,
     pub(crate) runtime: Handle,
@@ -59,6 +62,8 @@ pub(crate) struct Call {
     pub(crate) tags: SmallVec<[Tag; 2]>,
     pub(crate) shape: Arc<Shape>,
     pub(crate) policy: Arc<Policy>,
+    /// When its caller would rather have a stale entry.
+    pub(crate) soft_deadline: Option<Duration>,
     /// Whether "there is none" is an answer.
     pub(crate) takes_none: bool,
     /// What else an entry must be to be an answer; one that is not is as good as none.

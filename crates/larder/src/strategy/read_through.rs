@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use super::load::Ask;
 use super::lookup::{Asking, Rechecked, Seen};
+use super::places::Taken;
+use super::soft::Waited;
 use super::store::Outcome;
 use super::together::Seat;
 use super::{Answer, Call, Tiers};
@@ -22,7 +24,7 @@ use crate::error::{Error, ErrorKind};
 use crate::far::{Claim, Link, TagState};
 use crate::key::Tag;
 use crate::near::{Kept, Looked, Watched, Watches};
-use crate::observe::{Event, WokenBy};
+use crate::observe::{Event, StoodIn, WokenBy};
 
 /// How often a caller boards other people's flights before it goes alone.
 const ROUNDS: usize = 4;
@@ -251,6 +253,7 @@ impl Tiers {
         ask: Ask,
         known: Known,
     ) -> Result<Answer, Error> {
+        let began = self.clock.now();
         let mut first = Some((ask, known));
         for round in 0.. {
             if let Some((_, known)) = first.as_mut().filter(|_| round > 0) {
@@ -272,9 +275,7 @@ impl Tiers {
                 async move {
                     match first {
                         Some((ask, _)) if alone => {
-                            tiers.skipped(OVERTAKEN);
-                            flight.asks(tiers.clock.now(), None);
-                            tiers.fly_unkept(&call, ask).await
+                            tiers.fly_alone(&call, ask, None, &flight, OVERTAKEN).await
                         }
                         Some((ask, known)) => tiers.fly(&call, ask, known, &flight).await,
                         None => alone_without_loader(),
@@ -284,7 +285,10 @@ impl Tiers {
             if let Some((Ask::Together(seat), _)) = &first {
                 seat.leaves(); // another's flight
             }
-            let landing = passenger.lands().await;
+            let (passenger, landing) = match self.lands(call, passenger, began).await {
+                Waited::Landed(passenger, landing) => (passenger, landing),
+                Waited::Left(answer) => return Ok(answer),
+            };
             if !passenger.may_take(&landing) {
                 continue;
             }
@@ -305,31 +309,63 @@ impl Tiers {
             seat: seat.as_deref(),
             by_hand: false,
         };
-        match self.decide(call, looking, known).await {
+        let mut place = None;
+        match self.decide(call, looking, known, &mut place).await {
             Decision::Found(found) => found.landed(),
             Decision::Stale(found) => {
+                drop(place);
                 self.serve_stale(call, found.answer(), ask);
                 found.landed()
             }
             Decision::Failed(error) => landed(Err(error), || false),
             Decision::Lead(lead) => {
                 let lost = || self.flights.close_doors(&call.key, flight);
-                self.lead(call, *lead, ask, lost).await
+                self.lead(call, *lead, ask, place, lost).await
             }
-            Decision::Alone(why) => {
-                self.skipped(&why);
-                flight.asks(self.clock.now(), None);
-                self.fly_unkept(call, ask).await
-            }
+            Decision::Alone(why) => self.fly_alone(call, ask, place, flight, &why).await,
             // Joined until the writer is done: READ saw to it that we are told.
-            Decision::Guarded => self.fly_unkept(call, ask).await,
+            Decision::Guarded => self.fly_unkept(call, ask, place).await,
+        }
+    }
+
+    /// Without far: once there is a place, the source is asked. What near has that is stale stands in.
+    async fn fly_alone(
+        &self,
+        call: &Call,
+        ask: Ask,
+        place: Option<Taken>,
+        flight: &Arc<Flight>,
+        why: &str,
+    ) -> Landed {
+        self.skipped(why);
+        let seat = ask.seat();
+        let place = match place.or_else(|| self.place(seat.as_deref())) {
+            Some(place) => place,
+            None => {
+                if let Some(landed) = self.stands_in_near(call, StoodIn::Crowded) {
+                    return landed;
+                }
+                flight.signal.waits();
+                let place = self.wait_for_place(call, seat.as_deref()).await;
+                drop(flight.signal.listen()); // a change closes the doors again
+                match place {
+                    Ok(place) => place,
+                    Err(error) => return landed(Err(error), || false),
+                }
+            }
+        };
+        flight.asks(self.clock.now(), None);
+        let landed = self.fly_unkept(call, ask, Some(place)).await;
+        match landed.answer {
+            Ok(_) => landed,
+            Err(_) => self.stands_in_near(call, StoodIn::Failed).unwrap_or(landed),
         }
     }
 
     /// The source is asked, and its answer kept nowhere.
-    async fn fly_unkept(&self, call: &Call, ask: Ask) -> Landed {
+    async fn fly_unkept(&self, call: &Call, ask: Ask, place: Option<Taken>) -> Landed {
         let (before, near) = (self.before(&call.tags), self.near.clone());
-        match self.load(call, ask, std::future::pending(), || {}).await {
+        match self.load(call, ask, place, std::future::pending(), || {}).await {
             Ok(loaded) => {
                 let learned = !loaded.tags.is_empty();
                 let held = Arc::new(self.passing(call, loaded));
@@ -340,8 +376,26 @@ impl Tiers {
         }
     }
 
-    /// Looks near and far, waits for another's load, until there is an entry or a lease.
-    pub(super) async fn decide(&self, call: &Call, looking: Looking<'_>, known: Known) -> Decision {
+    /// Where far cannot be asked: near is told of every end, or knows that it is not.
+    fn stands_in_near(&self, call: &Call, why: StoodIn) -> Option<Landed> {
+        match self.near.get(call.key.v(), &call.tags, self.clock.now()) {
+            Looked::Stale(kept) if call.takes(&kept.held) => {
+                self.stood_in(why);
+                Some(OnHand { kept, origin: Origin::Near }.landed())
+            }
+            _ => None,
+        }
+    }
+
+    /// Looks near and far, waits for another's load, until there is an entry or a lease. A flight's `place` is
+    /// there before the lease is asked for.
+    pub(super) async fn decide(
+        &self,
+        call: &Call,
+        looking: Looking<'_>,
+        known: Known,
+        place: &mut Option<Taken>,
+    ) -> Decision {
         let name = call.key.v();
         let (mut seen, mut try_hit) = match known {
             Known::Missed(id) => (id, false),
@@ -405,13 +459,34 @@ impl Tiers {
                     Err(why) => return Decision::Alone(why.to_string()),
                 }
             }
-            try_hit = false;
+            let has_looked_far = std::mem::take(&mut try_hit);
             if let Some(found) = stale.take() {
                 if call.serves_at_once(found.held()) && !looking.by_hand {
                     return Decision::Stale(found);
                 }
                 seen = found.held().id;
                 stale = Some(found);
+            }
+            if looking.flight.is_some() && place.is_none() {
+                *place = self.place(looking.seat);
+            }
+            if looking.flight.is_some() && place.is_none() {
+                if let Some(found) = stale {
+                    self.stood_in(StoodIn::Crowded);
+                    return Decision::Found(found);
+                }
+                if !has_looked_far {
+                    try_hit = true; // nowhere was a guess
+                    continue;
+                }
+                looking.signal.waits();
+                match self.wait_for_place(call, looking.seat).await {
+                    Ok(taken) => *place = Some(taken),
+                    Err(error) => return Decision::Failed(error),
+                }
+                // It may have been loaded meanwhile, by another.
+                (tries, look_near) = (0, true);
+                continue;
             }
             let asking = match self.ask_for_lease(call, &link, seen).await {
                 Ok(asking) => asking,
@@ -443,6 +518,7 @@ impl Tiers {
                 }
                 Claim::Held(left) => {
                     lease.not_granted();
+                    *place = None;
                     look_near = stale.is_some();
                     if let Some(found) = stale
                         && call.serves_at_once(found.held())
@@ -470,7 +546,7 @@ impl Tiers {
                     if let Some(found) = stale
                         && found.stands(&link).await
                     {
-                        self.observe.tell(Event::StoodIn { cache: self.observe.cache() });
+                        self.stood_in(StoodIn::Failed);
                         return Decision::Found(found);
                     }
                     return Decision::Failed(self.failure(call, &token, &code));
@@ -486,6 +562,10 @@ impl Tiers {
                 }
             }
         }
+    }
+
+    pub(super) fn stood_in(&self, why: StoodIn) {
+        self.observe.tell(Event::StoodIn { cache: self.observe.cache(), why });
     }
 
     fn found_far(&self, kept: Arc<Kept>) -> Decision {
@@ -506,6 +586,7 @@ impl Tiers {
         call: &Call,
         Lead { lease, states, watched, stale, replaces: _ }: Lead,
         ask: Ask,
+        place: Option<Taken>,
         lost: impl FnOnce(),
     ) -> Landed {
         let need = call.need(call.policy.lifetime);
@@ -513,7 +594,7 @@ impl Tiers {
         let (before, near) = (self.before(&call.tags), self.near.clone());
         let began = self.clock.now();
         let renewal = lease.renewal(self.clock.clone());
-        let loaded = match self.load(call, ask, renewal, lost).await {
+        let loaded = match self.load(call, ask, place, renewal, lost).await {
             Ok(loaded) => loaded,
             Err(error) => {
                 self.leases.failed(&lease, &error);
@@ -525,7 +606,7 @@ impl Tiers {
                     && told.await
                     && found.stands(&link).await
                 {
-                    self.observe.tell(Event::StoodIn { cache: self.observe.cache() });
+                    self.stood_in(StoodIn::Failed);
                     return found.landed();
                 }
                 return landed(Err(error), || false);

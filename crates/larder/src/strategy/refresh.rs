@@ -5,8 +5,10 @@
 //! not get it leaves the work to the one who did. What fails is tried again by the next caller, after
 //! the cache's back-off; until its end the stale entry is served.
 //!
-//! Bounded: while too many are under way, further ones are left to later callers. They stop with the
-//! handle; what was under way is lost, and its leases given back.
+//! Bounded: while too many are under way, or the places for loads are for callers, further ones are left to later
+//! callers. They stop with the handle; what was under way is lost, and its leases given back.
+//!
+//! Beside them here are kept the seats of callers that did not wait to the end.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,13 +17,16 @@ use std::time::Duration;
 use foldhash::fast::FixedState;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::load::Ask;
 use super::lookup::{Asking, Seen};
+use super::places::Taken;
 use super::read_through::Lead;
 use super::{Call, Tiers};
 use crate::clock::{Clock, Moment};
+use crate::coordination::flight::Passenger;
 use crate::entry::Token;
 use crate::far::Claim;
 use crate::key::Key;
@@ -32,12 +37,17 @@ const REFRESHES_MAX: usize = 512;
 /// How many keys are remembered as left alone for a while, before those whose while is over are forgotten.
 const RESTING_MAX: usize = 8192;
 
+/// How many seats are kept at once in a process: with a source that hangs, so many loads go on unwatched.
+const SEATS_MAX: usize = 512;
+
 /// The refreshes of this process.
 pub(crate) struct Refreshes {
     /// `None` once there will be none. Locked for a look-up.
     keys: Mutex<Option<Keys>>,
     /// Locked to begin one. A task that ends takes `keys`, never this.
     tasks: Mutex<JoinSet<()>>,
+    /// Free places for kept seats.
+    seats: Arc<Semaphore>,
     clock: Clock,
     runtime: Handle,
 }
@@ -106,7 +116,8 @@ impl Keys {
 impl Refreshes {
     pub(crate) fn new(clock: Clock, runtime: Handle) -> Arc<Refreshes> {
         let keys = Mutex::new(Some(Keys::default()));
-        Arc::new(Refreshes { keys, tasks: Mutex::default(), clock, runtime })
+        let seats = Arc::new(Semaphore::new(SEATS_MAX));
+        Arc::new(Refreshes { keys, tasks: Mutex::default(), seats, clock, runtime })
     }
 
     /// Ends all, and begins no more.
@@ -116,9 +127,27 @@ impl Refreshes {
         tasks.abort_all();
     }
 
-    /// Runs `work` unless the key's is under way, or rests, or too many are. It says how long the key is
-    /// left alone afterwards.
-    fn begin<F>(self: &Arc<Self>, key: &Key, work: impl FnOnce() -> F)
+    /// Keeps a seat on a flight until it lands, so that it goes on: one is enough for each flight.
+    pub(super) fn keep_seat(&self, passenger: Passenger) {
+        let Ok(kept) = self.seats.clone().try_acquire_owned() else { return };
+        if !passenger.is_first_kept() {
+            return;
+        }
+        let mut tasks = self.tasks.lock();
+        if self.keys.lock().is_none() {
+            return;
+        }
+        while tasks.try_join_next().is_some() {}
+        let landing = async move {
+            passenger.lands().await;
+            drop(kept);
+        };
+        tasks.spawn_on(landing, &self.runtime);
+    }
+
+    /// Runs `work`, if there is any to do, unless the key's is under way, or rests, or too many are. It says
+    /// how long the key is left alone afterwards.
+    fn begin<F>(self: &Arc<Self>, key: &Key, work: impl FnOnce() -> Option<F>)
     where
         F: Future<Output = Duration> + Send + 'static,
     {
@@ -128,7 +157,7 @@ impl Refreshes {
             return;
         }
         let place = Place { refreshes: self.clone(), key: key.clone(), rest: Duration::ZERO };
-        let work = work();
+        let Some(work) = work() else { return };
         let task = async move {
             let mut place = place;
             place.rest = work.await;
@@ -141,14 +170,26 @@ impl Refreshes {
 impl Tiers {
     /// Renews the entry whose envelope is `seen`, in the background.
     pub(super) fn refresh(&self, call: &Call, ask: Ask, seen: Option<Token>) {
-        self.refreshes.begin(&call.key, || {
-            let (tiers, call) = (self.clone(), call.clone());
-            async move { tiers.refreshed(&call, ask, seen).await }
+        let mut is_left = false;
+        self.loads.refreshes.begin(&call.key, || {
+            let place = self.place_for_a_refresh(ask.seat().as_deref());
+            is_left = place.is_none();
+            let (place, tiers, call) = (place?, self.clone(), call.clone());
+            Some(async move { tiers.refreshed(&call, ask, seen, place).await })
         });
+        if is_left {
+            self.observe.tell(Event::RefreshLeft { cache: self.observe.cache() });
+        }
     }
 
     /// Says how long the key is to be left alone.
-    async fn refreshed(&self, call: &Call, ask: Ask, seen: Option<Token>) -> Duration {
+    async fn refreshed(
+        &self,
+        call: &Call,
+        ask: Ask,
+        seen: Option<Token>,
+        place: Taken,
+    ) -> Duration {
         let backoff = call.policy.backoff;
         let Ok(link) = self.far.link() else { return backoff };
         let Ok(asking) = self.ask_for_lease(call, &link, seen).await else { return backoff };
@@ -159,7 +200,7 @@ impl Tiers {
                 let (states, watched) = (read.tags, asked.watched);
                 let replaces = read.is_there;
                 let lead = Lead { lease, states, watched, replaces, stale: None };
-                let landed = self.lead(call, lead, ask, || {}).await;
+                let landed = self.lead(call, lead, ask, Some(place), || {}).await;
                 let ok = landed.answer.is_ok();
                 self.observe.tell(Event::Refresh { cache: self.observe.cache(), ok });
                 if let Err(why) = landed.answer {

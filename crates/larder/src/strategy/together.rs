@@ -6,19 +6,22 @@
 //! is called once, with all that asked. A key that left and must ask after all (the other's load failed)
 //! is loaded in a later call, together with those that come at the same time.
 //!
+//! All of them share one of the places for loads, for as long as any of them may load.
+//!
 //! The call runs in a task of its own and is stopped when nobody waits for it any more.
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{OnceCell, oneshot};
 
 use super::Owned;
 use super::load::{Any, Failed};
+use super::places::{Place, SharedPlace};
 use crate::error::Cause;
 
 /// What the source said of some of the keys, by their places; it has none for the rest.
@@ -44,6 +47,8 @@ struct State {
     asking: Vec<(usize, oneshot::Sender<Answer>)>,
     /// A task is about to take those that ask.
     is_called: bool,
+    /// The place that the keys share, while one of them holds it.
+    place: Weak<OnceCell<Place>>,
 }
 
 /// One key's place.
@@ -56,7 +61,8 @@ pub(crate) struct Seat {
 impl Together {
     /// A seat for each of the keys at `places`.
     pub(super) fn seats(ask: &AskMany, places: &[usize], runtime: &Handle) -> Vec<Arc<Seat>> {
-        let state = State { undecided: places.len(), asking: Vec::new(), is_called: false };
+        let (undecided, asking, place) = (places.len(), Vec::new(), Weak::new());
+        let state = State { undecided, asking, is_called: false, place };
         let (state, ask, runtime) = (Mutex::new(state), ask.clone(), runtime.clone());
         let together = Arc::new(Together { state, ask, runtime });
         let seat = |at: &usize| {
@@ -124,6 +130,17 @@ fn fail(answers: Vec<oneshot::Sender<Answer>>, why: &Failed) {
 }
 
 impl Seat {
+    /// The place of all: taken already, or to be taken by the first who needs it.
+    pub(super) fn place(&self) -> SharedPlace {
+        let mut state = self.together.state.lock();
+        if let Some(place) = state.place.upgrade() {
+            return place;
+        }
+        let place = SharedPlace::default();
+        state.place = Arc::downgrade(&place);
+        place
+    }
+
     /// The others need not wait for this one.
     pub(super) fn leaves(&self) {
         if !self.has_decided.swap(true, Ordering::AcqRel) {

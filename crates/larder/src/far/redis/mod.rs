@@ -84,7 +84,7 @@ impl RedisFar {
         let breaker = Arc::new(Breaker::new(
             settings.breaker,
             settings.deadline,
-            access.to_string(),
+            whereabouts.to_string(),
             clock.clone(),
             observe.clone(),
         ));
