@@ -23,6 +23,7 @@ use crate::near::Near;
 use crate::observe::Observe;
 use crate::policy::{Lifetime, Policy, Stale};
 
+mod alone;
 pub(crate) mod by_hand;
 pub(crate) mod explain;
 mod load;

@@ -39,8 +39,8 @@ const POLL: Duration = Duration::from_millis(30);
 
 /// An entry with the tags it rests on, and where it was found.
 pub(super) struct OnHand {
-    kept: Arc<Kept>,
-    origin: Origin,
+    pub(super) kept: Arc<Kept>,
+    pub(super) origin: Origin,
 }
 
 impl OnHand {
@@ -61,7 +61,7 @@ impl OnHand {
 
     // A tag of it may end while it is on its way: then it is for the one who led, and who asked before
     // that.
-    fn landed(self) -> Landed {
+    pub(super) fn landed(self) -> Landed {
         landed(Ok(self.answer()), move || self.kept.watched.iter().any(Watched::has_ended))
     }
 }
@@ -328,65 +328,6 @@ impl Tiers {
         }
     }
 
-    /// Without far: once there is a place, the source is asked. What near has that is stale stands in.
-    async fn fly_alone(
-        &self,
-        call: &Call,
-        ask: Ask,
-        place: Option<Taken>,
-        flight: &Arc<Flight>,
-        why: &str,
-    ) -> Landed {
-        self.skipped(why);
-        let seat = ask.seat();
-        let place = match place.or_else(|| self.place(seat.as_deref())) {
-            Some(place) => place,
-            None => {
-                if let Some(landed) = self.stands_in_near(call, StoodIn::Crowded) {
-                    return landed;
-                }
-                flight.signal.waits();
-                let place = self.wait_for_place(call, seat.as_deref()).await;
-                drop(flight.signal.listen()); // a change closes the doors again
-                match place {
-                    Ok(place) => place,
-                    Err(error) => return landed(Err(error), || false),
-                }
-            }
-        };
-        flight.asks(self.clock.now(), None);
-        let landed = self.fly_unkept(call, ask, Some(place)).await;
-        match landed.answer {
-            Ok(_) => landed,
-            Err(_) => self.stands_in_near(call, StoodIn::Failed).unwrap_or(landed),
-        }
-    }
-
-    /// The source is asked, and its answer kept nowhere.
-    async fn fly_unkept(&self, call: &Call, ask: Ask, place: Option<Taken>) -> Landed {
-        let (before, near) = (self.before(&call.tags), self.near.clone());
-        match self.load(call, ask, place, std::future::pending(), || {}).await {
-            Ok(loaded) => {
-                let learned = !loaded.tags.is_empty();
-                let held = Arc::new(self.passing(call, loaded));
-                let is_overtaken = move || before.is_overtaken(&near, learned);
-                landed(Ok((held, Origin::Loaded)), is_overtaken)
-            }
-            Err(error) => landed(Err(error), || false),
-        }
-    }
-
-    /// Where far cannot be asked: near is told of every end, or knows that it is not.
-    fn stands_in_near(&self, call: &Call, why: StoodIn) -> Option<Landed> {
-        match self.near.get(call.key.v(), &call.tags, self.clock.now()) {
-            Looked::Stale(kept) if call.takes(&kept.held) => {
-                self.stood_in(why);
-                Some(OnHand { kept, origin: Origin::Near }.landed())
-            }
-            _ => None,
-        }
-    }
-
     /// Looks near and far, waits for another's load, until there is an entry or a lease. A flight's `place` is
     /// there before the lease is asked for.
     pub(super) async fn decide(
@@ -629,7 +570,7 @@ impl Tiers {
     }
 }
 
-fn landed(
+pub(super) fn landed(
     answer: Result<Answer, Error>,
     is_overtaken: impl FnOnce() -> bool + Send + 'static,
 ) -> Landed {
