@@ -164,6 +164,8 @@ pub(crate) enum FarError {
     Closed,
     /// The breaker is open: nothing was sent.
     TurnedAway,
+    /// Too many calls are under way: nothing was sent.
+    Crowded,
     /// No answer in time: it may have happened.
     Slow,
     /// The connection broke: it may have happened.
@@ -190,6 +192,7 @@ impl fmt::Display for FarError {
             FarError::Away => f.write_str("not connected"),
             FarError::Closed => f.write_str("larder was closed"),
             FarError::TurnedAway => f.write_str("not asked: its breaker is open"),
+            FarError::Crowded => f.write_str("not asked: too many calls wait for an answer"),
             FarError::Slow => f.write_str("no answer in time"),
             FarError::Broken(why) => write!(f, "connection broken: {why}"),
             FarError::Refused(why) => write!(f, "refused: {why}"),

@@ -30,6 +30,9 @@ mod settings;
 pub use builder::LarderBuilder;
 pub(crate) use settings::{Settings, TaggedBy};
 
+/// How many names of caches a handle remembers, with the settings and the counters of each.
+const CACHES_MAX: usize = 4096;
+
 /// The one handle of a process. Cheap to clone.
 ///
 /// ```
@@ -228,11 +231,20 @@ impl Larder {
         Namespace::new(&self.inner.app, cache, schema)
     }
 
-    pub(crate) fn tiers(&self, cache: &str, policy: &Policy) -> Tiers {
+    pub(crate) fn tiers(&self, cache: &str, policy: &Policy) -> Result<Tiers, Error> {
+        {
+            let caches = self.inner.caches.lock();
+            if caches.len() >= CACHES_MAX && !caches.contains_key(cache) {
+                let text = format!(
+                    "cache {cache} is not opened: {CACHES_MAX} names are open, and each is remembered; what varies belongs into the key"
+                );
+                return Err(Error::new(ErrorKind::Config, text));
+            }
+        }
         let mut tiers = self.inner.tiers.clone();
         tiers.observe = tiers.observe.of_cache(cache);
         tiers.loads = tiers.loads.of_cache(policy);
-        tiers
+        Ok(tiers)
     }
 
     pub(crate) fn ends(&self) -> &Ends {

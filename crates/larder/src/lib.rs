@@ -51,7 +51,6 @@ mod policy;
 mod pulse;
 #[cfg(feature = "redis")]
 mod redis;
-#[cfg(feature = "redis")]
 mod resilience;
 mod source;
 mod strategy;

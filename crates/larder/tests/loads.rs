@@ -201,6 +201,26 @@ async fn over_redis_what_is_stale_is_read_at_the_soft_deadline() {
     .await;
 }
 
+/// Where nobody tells of changes a near copy ends with the bound: at a later soft deadline it is read anew.
+#[tokio::test]
+async fn where_nobody_tells_of_changes_what_is_stale_is_read_anew() {
+    let server = Server::start();
+    let _: String = server.ask("ACL SETUSER app on >s3cret ~* &* +@all -client|tracking");
+    let url = format!("redis://app:s3cret@127.0.0.1:{}/0", server.port());
+    let bound = Duration::from_millis(100);
+    let builder = Larder::builder("test").redis(url).far_deadline(support::PATIENT).bound(bound);
+    let world = World::of(builder, &Source::default()).await;
+    let brief = Lifetime::fresh_for(Duration::from_millis(1)).stale_for(HOUR);
+    let texts = texts(&world, |cache| cache.lifetime(brief).soft_deadline(3 * bound));
+    world.source.set("k", "old");
+    read(&texts, &world.source, "k").await.unwrap();
+    until("it is stale", || async { texts.get("k").await.unwrap().is_none() }).await;
+    world.source.hold();
+    let entry = soon("an answer", read(&texts, &world.source, "k")).await.unwrap();
+    assert!(is(&entry, "old", true) && entry.origin() == Origin::Far);
+    world.source.let_go();
+}
+
 /// What goes on for nobody ends with the handle.
 #[tokio::test(start_paused = true)]
 async fn close_stops_what_went_on_past_the_soft_deadline() {

@@ -234,7 +234,7 @@ where
             tagged_by: self.tagged_by,
         };
         let bytes_max = self.policy.value_bytes_max;
-        let tiers = self.larder.tiers(&self.name, &self.policy);
+        let tiers = self.larder.tiers(&self.name, &self.policy)?;
         let shared = Shared::<K, V> {
             namespace: self.larder.namespace(&self.name, schema)?,
             policy: Arc::new(self.policy),

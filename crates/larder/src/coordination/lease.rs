@@ -5,8 +5,8 @@
 //! given back, on the connection it was asked for and after the asking, also when the answer to that
 //! never came. (Otherwise everyone would wait for a lease that nobody knows to be theirs.)
 //!
-//! Giving back runs in a task of its own that nobody waits for; lost with the process, the lease runs
-//! out by itself.
+//! Storing and giving back run in tasks of their own, also when nobody waits for them; lost with the process,
+//! or not begun since too many are under way, the lease runs out by itself.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,7 +14,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::runtime::Handle;
 
 use super::flight::Flights;
 use crate::clock::{Clock, Moment};
@@ -22,6 +21,7 @@ use crate::entry::{Incarnation, Token};
 use crate::error::{Error, FarError};
 use crate::far::{Far, Link};
 use crate::key::Key;
+use crate::resilience::behind::Behind;
 
 /// Draws tokens, and knows how leases are kept.
 pub(crate) struct Leases {
@@ -31,7 +31,7 @@ pub(crate) struct Leases {
     pub(crate) time: Duration,
     failures: Failures,
     flights: Arc<Flights>,
-    runtime: Handle,
+    pub(crate) behind: Arc<Behind>,
 }
 
 impl Leases {
@@ -39,12 +39,12 @@ impl Leases {
         time: Duration,
         flights: Arc<Flights>,
         clock: &Clock,
-        runtime: Handle,
+        behind: Arc<Behind>,
     ) -> Leases {
         let mut process = [0; 8];
         process.copy_from_slice(&clock.nonce()[..8]);
         let (count, failures) = (AtomicU64::new(1), Failures::default());
-        Leases { process, count, time, failures, flights, runtime }
+        Leases { process, count, time, failures, flights, behind }
     }
 
     /// A token that was never drawn before.
@@ -82,7 +82,7 @@ impl Leases {
             by: 0,
             time: self.time,
             flights: self.flights.clone(),
-            runtime: self.runtime.clone(),
+            behind: self.behind.clone(),
             to_give_back: true,
         }
     }
@@ -132,7 +132,7 @@ pub(crate) struct Lease {
     by: Incarnation,
     time: Duration,
     flights: Arc<Flights>,
-    runtime: Handle,
+    behind: Arc<Behind>,
     to_give_back: bool,
 }
 
@@ -174,9 +174,10 @@ impl Lease {
         envelope: Vec<u8>,
         keep: Duration,
     ) -> Result<bool, FarError> {
+        let behind = self.behind.clone();
+        let room = behind.room().ok_or(FarError::Crowded)?;
         self.to_give_back = false;
-        let runtime = self.runtime.clone();
-        let storing = runtime.spawn(async move {
+        let storing = room.run(async move {
             let mut lease = self;
             let stored = lease.link.store(&lease.key, lease.token, &envelope, keep).await;
             // Unknown: if it was not stored, the lease is still there, and nobody's.
@@ -195,19 +196,27 @@ impl Lease {
         code: &'static str,
         backoff: Duration,
     ) -> impl Future<Output = bool> + Send + 'static {
-        self.to_give_back = false;
-        let runtime = self.runtime.clone();
-        let telling = runtime.spawn(async move {
-            let mut lease = self;
-            let told = match backoff.is_zero() {
-                true => lease.link.release(&lease.key, lease.token, lease.time).await,
-                false => lease.link.fail(&lease.key, lease.token, code, backoff).await,
-            };
-            lease.to_give_back = told.is_err();
-            lease.wake();
-            told.unwrap_or(false)
+        let behind = self.behind.clone();
+        let telling = behind.room().map(|room| {
+            self.to_give_back = false;
+            room.run(self.telling(code, backoff))
         });
-        async move { telling.await.unwrap_or(false) }
+        async move {
+            match telling {
+                Some(telling) => telling.await.unwrap_or(false),
+                None => false,
+            }
+        }
+    }
+
+    async fn telling(mut self, code: &'static str, backoff: Duration) -> bool {
+        let told = match backoff.is_zero() {
+            true => self.link.release(&self.key, self.token, self.time).await,
+            false => self.link.fail(&self.key, self.token, code, backoff).await,
+        };
+        self.to_give_back = told.is_err();
+        self.wake();
+        told.unwrap_or(false)
     }
 
     /// Renews it every third of its time, for as long as it is polled. Ends when it is lost.
@@ -238,7 +247,8 @@ impl Drop for Lease {
         let (key, token, link) = (self.key.clone(), self.token, self.link.clone());
         let (flights, time) = (self.flights.clone(), self.time);
         let granted_by = self.granted_by.take();
-        self.runtime.spawn(async move {
+        let Some(room) = self.behind.room() else { return self.wake() };
+        room.run(async move {
             let told = link.release(&key, token, time).await;
             if let (Err(_), Some(Ok(now))) = (told, granted_by.map(|far| far.link())) {
                 // Not told here either: it runs out.

@@ -48,7 +48,8 @@ impl Drop for Guard {
     fn drop(&mut self) {
         if self.open {
             let ended = vec![Ended::Guarded(self.key.clone(), self.token)];
-            self.ends.end_behind(ended);
+            // Where it is not sent it is queued, and says so to nobody.
+            let _ = self.ends.end_behind(ended);
         }
     }
 }
@@ -57,7 +58,13 @@ impl Ends {
     /// Opens a guard. Goes on to its end when the caller is dropped; then the guard ends as well.
     pub(crate) async fn guard(&self, key: Key, time: Duration) -> Result<Guard, Error> {
         let this = self.clone();
-        let opening = self.runtime.spawn(async move { this.open_guard(key, time).await });
+        let Some(room) = self.behind.room() else {
+            let text = "cannot open a guard: after the commit, invalidate all the same";
+            return Err(Error::new(ErrorKind::Overloaded, text)
+                .at(&key)
+                .because(FarError::Crowded));
+        };
+        let opening = room.run(async move { this.open_guard(key, time).await });
         opening.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the runtime stopped")))
     }
 
@@ -73,8 +80,10 @@ impl Ends {
             Ok(()) => Ok(guard),
             // It may stand, and nobody would end it: dropped here, it is.
             Err(why) => {
-                guard.open =
-                    !matches!(why, FarError::Away | FarError::Closed | FarError::TurnedAway);
+                guard.open = !matches!(
+                    why,
+                    FarError::Away | FarError::Closed | FarError::TurnedAway | FarError::Crowded
+                );
                 let text = "cannot open a guard: after the commit, invalidate all the same";
                 Err(Error::new(why.kind(), text).at(&guard.key).because(why))
             }

@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -26,6 +25,7 @@ use crate::far::Far;
 use crate::key::Tag;
 use crate::near::Near;
 use crate::observe::{Event, Observe};
+use crate::resilience::behind::Behind;
 
 use replay::Replay;
 
@@ -74,7 +74,7 @@ pub(crate) struct Ends {
     pub(crate) far: Arc<dyn Far>,
     pub(crate) observe: Observe,
     pub(crate) clock: Clock,
-    pub(crate) runtime: Handle,
+    pub(crate) behind: Arc<Behind>,
     /// Rung when something waits.
     pub(crate) waiting: Arc<Notify>,
     pub(crate) replay: Arc<Replay>,
@@ -104,18 +104,22 @@ impl Ends {
         if ended.is_empty() {
             return Ok(());
         }
-        let ending = self.end_behind(ended);
+        let ending = self.end_behind(ended)?;
         ending.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the runtime stopped")))
     }
 
-    /// The same for those who cannot wait.
-    fn end_behind(&self, ended: Vec<Ended>) -> JoinHandle<Result<(), Error>> {
+    /// The same for those who cannot wait. Where too many are under way they are queued at once.
+    fn end_behind(&self, ended: Vec<Ended>) -> Result<JoinHandle<Result<(), Error>>, Error> {
+        let Some(room) = self.behind.room() else {
+            self.forget(&ended);
+            return Err(self.queue(&ended, FarError::Crowded));
+        };
         let (this, under_way) = (self.clone(), UnderWay::begin(&self.under_way, ended.len()));
-        self.runtime.spawn(async move {
+        Ok(room.run(async move {
             let answer = this.end_all(ended).await;
             drop(under_way);
             answer
-        })
+        }))
     }
 
     fn soft_half(&self) -> SoftHalf {
@@ -148,18 +152,23 @@ impl Ends {
             let text = "an invalidation was not sent: larder was closed";
             return Err(Error::new(ErrorKind::Closed, text));
         }
-        if !self.near.bypass.add(&ended) {
-            self.forget(&ended);
+        Err(self.queue(&ended, why))
+    }
+
+    /// To be sent again, and not to be served meanwhile. The error says so.
+    fn queue(&self, ended: &[Ended], why: FarError) -> Error {
+        if !self.near.bypass.add(ended) {
+            self.forget(ended);
             let text = "an invalidation was not confirmed, and too many wait already: it was not queued, send it again";
-            return Err(Error::new(ErrorKind::Overloaded, text).because(why));
+            return Error::new(ErrorKind::Overloaded, text).because(why);
         }
         // After the bypass stands: whatever got in between is not served.
-        self.forget(&ended);
+        self.forget(ended);
         self.observe.tell(Event::Unconfirmed { waiting: self.near.bypass.len() });
         self.waiting.notify_one();
         let text =
             "an invalidation was not confirmed by redis: it is queued and sent again until it is";
-        Err(Error::new(ErrorKind::Unconfirmed, text).because(why))
+        Error::new(ErrorKind::Unconfirmed, text).because(why)
     }
 
     /// Here, now: no near copy, no known generation, no flight to board.

@@ -21,6 +21,7 @@ use crate::key::Namespace;
 use crate::near::Near;
 use crate::observe::{Observe, Observer};
 use crate::policy::AfterFailover;
+use crate::resilience::behind::{BEHIND_MAX, Behind};
 use crate::strategy::{Loads, Tiers};
 
 /// How often near gives back the memory of what is past its time.
@@ -372,7 +373,8 @@ impl LarderBuilder {
         let changes =
             coherence::listener(near.clone(), flights.clone(), replay.clone(), clock.clone());
         let far = self.open_far(changes, &clock, &observe).await?;
-        let leases = Leases::new(self.lease_time, flights.clone(), &clock, runtime.clone());
+        let behind = Behind::new(BEHIND_MAX, runtime.clone());
+        let leases = Leases::new(self.lease_time, flights.clone(), &clock, behind.clone());
         let leases = Arc::new(leases);
         let ends = Ends {
             near: near.clone(),
@@ -380,7 +382,7 @@ impl LarderBuilder {
             far: far.clone(),
             observe: observe.clone(),
             clock: clock.clone(),
-            runtime: runtime.clone(),
+            behind,
             waiting,
             replay,
             under_way: Arc::default(),

@@ -29,6 +29,8 @@ use crate::key::{Key, Tag};
 const NAMES_MAX: usize = 128;
 /// So many callers go in two halves.
 const MANY: usize = 16;
+/// How many callers wait at once. Each has a deadline; past this a call is refused, and the loader asked.
+const WAITING_MAX: usize = 65_536;
 /// How long one half lets the other go first.
 const TURN: Duration = Duration::from_millis(2);
 
@@ -73,17 +75,28 @@ pub(super) struct Reads {
 #[derive(Default)]
 struct Queue {
     waiting: Vec<Waiting>,
+    /// Calls until it is looked again for those that have gone, once few had.
+    rest: usize,
     /// A task is about to take what waits.
     is_taken_care_of: bool,
 }
 
 impl Queue {
-    fn push(&mut self, one: Waiting) {
-        if self.waiting.len() == self.waiting.capacity() {
+    fn push(&mut self, one: Waiting) -> Result<(), FarError> {
+        if self.waiting.len() == self.waiting.capacity() && self.rest == 0 {
             // Nobody takes them, it may be: the queue is as long as there are callers, not calls.
+            let before = self.waiting.len();
             self.waiting.retain(|one| !one.answer.is_closed());
+            if before >= WAITING_MAX && before - self.waiting.len() < WAITING_MAX / 8 {
+                self.rest = WAITING_MAX / 8; // not for each one that comes
+            }
+        }
+        self.rest = self.rest.saturating_sub(1);
+        if self.waiting.len() >= WAITING_MAX {
+            return Err(FarError::Crowded);
         }
         self.waiting.push(one);
+        Ok(())
     }
 }
 
@@ -216,7 +229,7 @@ impl Line {
         let waiting = Waiting { keys: keys.into(), tags: tags.into(), answer };
         let nobody_cares = {
             let mut queue = self.reads.queue.lock();
-            queue.push(waiting);
+            queue.push(waiting)?;
             !std::mem::replace(&mut queue.is_taken_care_of, true)
         };
         if nobody_cares {
@@ -381,6 +394,24 @@ mod tests {
             (&[][..], &[Some([5; 16]), Some([4; 16])][..])
         );
         assert_eq!((&dealt[2].0[..], &dealt[2].1[..]), (&[Some(vec![3])][..], &[][..]));
+    }
+
+    /// Whoever takes the queue is not driven any more, say: it does not grow for ever, and who has gone makes room.
+    #[test]
+    fn the_queue_has_an_end() {
+        let mut queue = Queue::default();
+        let mut wait = || {
+            let (answer, answered) = oneshot::channel();
+            let waiting = Waiting { keys: SmallVec::new(), tags: SmallVec::new(), answer };
+            queue.push(waiting).map(|()| answered)
+        };
+        let mut callers: Vec<_> = (0..WAITING_MAX).map_while(|_| wait().ok()).collect();
+        assert_eq!(callers.len(), WAITING_MAX);
+        assert_eq!(wait().err(), Some(FarError::Crowded));
+        callers.truncate(10);
+        let one_more = (0..=WAITING_MAX).find_map(|_| wait().ok());
+        assert!(one_more.is_some(), "those who have gone wait no more");
+        assert_eq!(queue.waiting.len(), 11);
     }
 
     #[test]

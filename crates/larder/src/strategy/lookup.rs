@@ -245,9 +245,11 @@ impl Tiers {
             });
         }
         if !unreadable.is_empty() {
-            // Nobody waits for it: a load of one of them would remove it first.
-            let far = self.far.clone();
-            self.runtime.spawn(async move { far.discard(&unreadable).await });
+            // Nobody waits for it, and where there is no room it is left: a load of one of them removes it first.
+            if let Some(room) = self.leases.behind.room() {
+                let far = self.far.clone();
+                room.run(async move { far.discard(&unreadable).await });
+            }
         }
         Ok(seen)
     }

@@ -20,7 +20,12 @@ impl Tiers {
     ) -> Result<Stored, Error> {
         loaded.lifetime.unwrap_or(call.policy.lifetime).check()?;
         let (this, ends) = (self.clone(), ends.clone());
-        let putting = self.runtime.spawn(async move { this.put_all(&ends, call, loaded).await });
+        let behind = self.leases.behind.clone();
+        let Some(room) = behind.room() else {
+            let error = Error::new(ErrorKind::Overloaded, "cannot put: nothing was changed");
+            return Err(error.at(&call.key).because(FarError::Crowded));
+        };
+        let putting = room.run(async move { this.put_all(&ends, call, loaded).await });
         putting.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the runtime stopped")))
     }
 
@@ -73,6 +78,7 @@ impl Tiers {
                 why @ (FarError::Away
                 | FarError::Closed
                 | FarError::TurnedAway
+                | FarError::Crowded
                 | FarError::Refused(_)),
             ) => Err(failed(why)),
             Err(why) => {

@@ -228,3 +228,37 @@ impl Tiers {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SECOND;
+
+    fn key(number: usize) -> Key {
+        Key::new(format!("k{number}").as_bytes())
+    }
+
+    #[test]
+    fn no_more_run_than_may() {
+        let (mut keys, now) = (Keys::default(), Moment::NEVER);
+        assert!((0..REFRESHES_MAX).all(|number| keys.begin(&key(number), now)));
+        assert!(!keys.begin(&key(REFRESHES_MAX), now));
+        keys.end(&key(0), Duration::ZERO, now);
+        assert!(keys.begin(&key(REFRESHES_MAX), now));
+    }
+
+    #[test]
+    fn no_more_rest_than_may_and_those_whose_time_is_over_make_room() {
+        let (mut keys, now) = (Keys::default(), Moment::NEVER);
+        for number in 0..2 * RESTING_MAX {
+            assert!(keys.begin(&key(number), now));
+            keys.end(&key(number), SECOND, now);
+        }
+        assert_eq!(keys.by_key.len(), RESTING_MAX);
+        assert!(!keys.begin(&key(0), now), "left alone");
+        assert!(keys.begin(&key(2 * RESTING_MAX - 1), now), "there was no room for its rest");
+        let later = now.plus(SECOND);
+        keys.end(&key(2 * RESTING_MAX - 1), SECOND, later);
+        assert_eq!(keys.by_key.len(), 1);
+    }
+}
