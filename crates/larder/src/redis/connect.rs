@@ -390,6 +390,8 @@ pub(crate) async fn dial(
         Some(answers) => answers.map_err(|why| refusal.of(&why))?,
         None => return Err(silent(access)),
     };
+    // All at once: who mends the rights wants to know of each.
+    refusal.rights(&answers)?;
     let mut answers = answers.into_iter();
     let info = info_server(&refusal, answers.next())?;
     check_version(access, &info)?;
@@ -541,6 +543,23 @@ impl Refusal<'_> {
             }
             _ => said,
         }
+    }
+
+    /// The commands that the user may not run and without which nothing works, if there are several.
+    fn rights(&self, answers: &[Value]) -> Result<(), NoConnection> {
+        let refused = answers.iter().filter_map(|answer| match answer {
+            Value::ServerError(why) if why.code() == "NOPERM" => why.details(),
+            _ => None,
+        });
+        // What is asked for and done without.
+        let needed = refused.filter(|said| !said.contains("client|") && !said.contains("config|"));
+        let mut said: Vec<&str> = needed.map(|said| self.without_secrets(said)).collect();
+        said.dedup();
+        if said.len() < 2 {
+            return Ok(()); // the one is met where its answer is read
+        }
+        let text = format!("{}: the user lacks permissions: {}", self.access, said.join("; "));
+        Err(NoConnection::Wrong(Error::new(ErrorKind::Config, text)))
     }
 
     pub(super) fn of(&self, why: &RedisError) -> NoConnection {
