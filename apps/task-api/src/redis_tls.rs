@@ -50,7 +50,8 @@ impl RedisTls {
     /// # Errors
     /// What does not fit, and to what.
     pub(crate) fn check(&self, redis_url: Option<&str>) -> Result<(), String> {
-        let is_tls = redis_url.is_some_and(|url| url.starts_with("rediss:"));
+        let is_tls =
+            redis_url.is_some_and(|url| url.starts_with("rediss:") || url.starts_with("rediss+"));
         let given = self.given().next().map(|(name, ..)| name);
         if let (false, Some(name)) = (HAS_TLS, given.or(is_tls.then_some("rediss:// in REDIS_URL")))
         {

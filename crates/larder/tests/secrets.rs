@@ -92,6 +92,12 @@ async fn secrets_are_in_no_log_no_error_and_no_print() {
             format!("redis://127.0.0.1:{port}#{secret}"),
             format!("redis+unix:///no/such/socket?user=app&pass={in_url}"),
             format!("redis+unix:///no/such/socket?user=app&{in_url}"),
+            format!("redis+sentinel://app:{in_url}@127.0.0.1:{port}/main?sentinel_pass={in_url}"),
+            format!(
+                "redis+sentinel://127.0.0.1:{port}/main?sentinel_user=app&sentinel_pass={in_url}"
+            ),
+            format!("redis+sentinel://127.0.0.1:{port}/main/{secret}"),
+            format!("redis+sentinel://127.0.0.1:{port}/main?{secret}"),
             format!("{secret}://127.0.0.1"),
             secret.to_owned(),
         ] {
@@ -122,8 +128,12 @@ async fn secrets_are_in_no_log_no_error_and_no_print() {
                 Larder::builder("test").redis(url.clone()).redis_credentials(given.clone());
             let error = builder.require_far().open().await.unwrap_err();
             shown.push(format!("{error} {error:?}"));
+            let sentinel = url.replace("redis:", "redis+sentinel:") + "/main";
             let builder = Larder::builder("test").redis(url).redis_credentials(given.clone());
             let _ = builder.open().await;
+            let builder = Larder::builder("test").redis(sentinel).require_far();
+            let error = builder.sentinel_credentials(given.clone()).open().await.unwrap_err();
+            shown.push(format!("{error} {error:?}"));
         }
         // And one that was cut short, as servers do: the beginning is most of it.
         let begins = &secret[..secret.len() - 1];

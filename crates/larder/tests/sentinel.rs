@@ -8,10 +8,11 @@
 
 mod support;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use larder::{ErrorKind, Larder, LarderBuilder, Origin, SECOND};
+use larder::{Cache, ErrorKind, HOUR, Larder, LarderBuilder, Lifetime, Origin, SECOND};
 use support::sentinel::MASTER;
 use support::{Fleet, PATIENT, Rider, Rows, Source, Traffic, World, until};
 
@@ -47,6 +48,10 @@ async fn any_one_sentinel_is_enough_to_begin_with() {
         }
         let _ = world.larder.close(SECOND).await;
         until("the connections are gone", || async { fleet.nodes[0].larders().is_empty() }).await;
+        for other in &fleet.sentinels {
+            let is_gone = || async { !other.ask::<String>("CLIENT LIST").contains("name=larder") };
+            until("those to the sentinels too", is_gone).await;
+        }
     }
 }
 
@@ -214,6 +219,19 @@ async fn a_master_that_was_stopped_is_never_believed_again() {
     assert_eq!(*fresh.read("k").await.unwrap(), "after");
 }
 
+/// Sentinels name a master by its address; what it is now, only it can tell.
+#[tokio::test]
+async fn a_master_that_was_made_a_replica_behind_the_sentinels_backs_is_left() {
+    let fleet = Fleet::start().await;
+    let world = world(&fleet.url()).await;
+    let old = &fleet.nodes[0];
+    let _: String = old.ask(&format!("REPLICAOF 127.0.0.1 {}", fleet.nodes[1].port()));
+    world.ear.hears("it is a replica", 1).await;
+    assert!(!world.larder.is_far_up());
+    let _: String = old.ask("REPLICAOF NO ONE");
+    until("a confirmed end", || async { world.words.invalidate("k").await.is_ok() }).await;
+}
+
 /// Nobody can say who is master: near ends with the bound, far is not believed, ends are not confirmed.
 /// The connections stay, and all is as before once a majority answers again.
 #[tokio::test]
@@ -223,17 +241,20 @@ async fn without_a_majority_nothing_is_believed_and_nothing_is_lost() {
     world.source.set("k", "v");
     world.read("k").await.unwrap();
     assert_eq!(world.has("k").await, "v near");
+    // Its own end must not be taken for that of the bound.
+    let lasting: Cache<str, String> =
+        world.larder.cache("lasting").lifetime(Lifetime::fresh_for(HOUR)).shared().unwrap();
+    lasting.get_or_load("k", || async { Ok::<_, Infallible>("v".to_owned()) }).await.unwrap();
     fleet.sentinels[0].pause();
     world.words.invalidate("k").await.unwrap();
     assert_eq!(*world.read("k").await.unwrap(), "v", "two of three are a majority");
     let connected = fleet.nodes[0].larders().len();
     fleet.sentinels[1].pause();
-    let near = |key: &str| world.words.get_near(key);
-    until("near ends", || async { near("k").is_none() }).await;
+    until("near ends", || async { lasting.get_near("k").is_none() }).await;
     let loads = world.source.loads();
     assert_eq!(world.read("k").await.unwrap().origin(), Origin::Loaded);
     assert_eq!(world.source.loads(), loads + 1);
-    assert!(near("k").is_none(), "what was loaded meanwhile is kept nowhere");
+    assert!(world.words.get_near("k").is_none(), "what was loaded meanwhile is kept nowhere");
     world.source.set("k", "w");
     let ended = world.words.invalidate("k").await.unwrap_err();
     assert_eq!(ended.kind(), ErrorKind::Unconfirmed, "{ended}");

@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use larder::{Credentials, Error, ErrorKind, Larder, LarderBuilder, SECOND};
@@ -160,6 +161,50 @@ async fn what_is_no_sentinel_and_a_name_that_nobody_knows_are_named() {
     let larder = builder(&url).open().await.unwrap();
     assert!(!larder.is_far_up());
     assert_eq!(soon("its end", larder.close(SECOND)).await, 0);
+}
+
+/// What is logged on this thread while it is alive.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Another may be made master before we have given up the one that hangs.
+#[tokio::test]
+async fn settings_that_are_too_slow_for_the_sentinels_are_told_once() {
+    let fleet = Fleet::start().await; // down-after-milliseconds is 1000
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+    let _listening = tracing::subscriber::set_default(subscriber);
+    let builder = || Larder::builder("test").redis(fleet.url()).require_far();
+    let quick = builder().bound(BOUND).invalidate_deadline(BOUND).open().await.unwrap();
+    assert!(!said(&log).contains("down-after"), "{}", said(&log));
+    assert_eq!(quick.close(SECOND).await, 0);
+    let slow = [builder().bound(2 * SECOND), builder().bound(BOUND).invalidate_deadline(SECOND)];
+    for (number, slow) in slow.into_iter().enumerate() {
+        let larder = slow.open().await.unwrap();
+        for _ in 0..20 {
+            larder.sync().await.unwrap();
+        }
+        assert_eq!(
+            said(&log).matches("shorter than the sentinels' down-after").count(),
+            number + 1
+        );
+    }
+}
+
+fn said(log: &Log) -> String {
+    String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned()
 }
 
 /// Sentinels and master over TLS, each with a certificate of ours asked for, and all of them by addresses other than

@@ -10,7 +10,7 @@
 //! A new master is used only when every word that others may still have for the one before has run
 //! out: B, and a hundredth for clocks that run unevenly, after a majority named it. So no two processes
 //! ever believe two masters at the same time, and what one of them confirmed the other cannot miss.
-//! The proof is in `docs/decisions/0009-who-is-master.md`.
+//! The proof is in `docs/decisions/0010-who-is-master.md`.
 //!
 //! One task for each sentinel, and one that looks after them; they end with the handle. What is lost
 //! with them is the word, and with the word the belief.
@@ -19,7 +19,7 @@ mod attend;
 mod council;
 mod url;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -82,7 +82,7 @@ struct Room {
     /// Where each is that is connected.
     attended: HashMap<String, At>,
     /// What stands in the way of those that are not.
-    trouble: HashMap<At, NoConnection>,
+    trouble: BTreeMap<At, NoConnection>,
 }
 
 impl Sentinels {
@@ -232,6 +232,13 @@ impl Sentinels {
         NoConnection::Away(text)
     }
 
+    /// All that the URL names have refused us, and no other is known: there is nothing to wait for.
+    fn is_hopeless(&self) -> bool {
+        let room = self.room.lock();
+        let refused = |at| matches!(room.trouble.get(at), Some(NoConnection::Wrong(_)));
+        room.council.size() == 0 && self.seeds.iter().all(refused)
+    }
+
     /// Waits until a majority names a master that may be used.
     async fn find(&self) -> Result<Spot, NoConnection> {
         let mut news = self.news.subscribe();
@@ -255,7 +262,7 @@ impl Sentinels {
                 continue;
             }
             let left = until.since(now);
-            if left.is_zero() {
+            if left.is_zero() || self.is_hopeless() {
                 return Err(self.trouble());
             }
             let _ = self.clock.within(left, news.changed()).await;
@@ -322,7 +329,7 @@ impl Sentinels {
     /// Sees to it that every sentinel that is known is asked.
     async fn look_after(self: Arc<Self>) {
         let mut news = self.news.subscribe();
-        let (mut tasks, mut asked) = (JoinSet::new(), std::collections::HashSet::new());
+        let (mut tasks, mut asked) = (JoinSet::new(), HashSet::new());
         let mut vouched = true;
         loop {
             news.borrow_and_update();
@@ -385,3 +392,6 @@ impl Sentinels {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,143 @@
+use super::*;
+use crate::clock::{HOUR, SECOND};
+
+const ALL: [&str; 3] = ["a", "b", "c"];
+
+/// Three sentinels of a master, with a clock of the test's own.
+struct Scene(Sentinels);
+
+impl Scene {
+    fn new() -> Scene {
+        let wishes = Wishes {
+            url: "redis+sentinel://h:1,h:2,h:3/main".to_owned(),
+            credentials: None,
+            sentinel_credentials: None,
+            address_map: None,
+            #[cfg(feature = "tls")]
+            tls: None,
+            patience: SECOND,
+            keepalive: 30 * SECOND,
+        };
+        let times = Times { bound: SECOND, deadline: SECOND };
+        Scene(Sentinels::new(&wishes, "app", times, Clock::of_runtime(1)).unwrap())
+    }
+
+    /// Each of `who` answers now that it has named this one for so long.
+    fn say(&self, who: &[&str], port: u16, age: Duration, epoch: u64) {
+        let (now, at) = (self.0.clock.now(), |port| At { host: "h".to_owned(), port });
+        for name in who {
+            let others = ALL.iter().filter(|other| *other != name);
+            self.0.hear(
+                name,
+                Word {
+                    names: at(port),
+                    since: now.minus(age),
+                    epoch,
+                    asked: now,
+                    others: others.map(|other| ((*other).to_owned(), at(9))).collect(),
+                },
+            );
+        }
+    }
+
+    fn seat(&self) -> Option<Spot> {
+        self.0.seat(self.0.clock.now()).map(|spot| spot.unwrap())
+    }
+
+    fn covers(&self, spot: &Spot) -> bool {
+        spot.vouched.covers(self.0.clock.now())
+    }
+}
+
+/// Somebody else may have asked a moment before the majority went over, and believes the old master for B.
+#[tokio::test(start_paused = true)]
+async fn a_new_master_is_used_when_nobody_can_believe_the_old_one_any_more() {
+    let scene = Scene::new();
+    scene.say(&ALL, 7001, HOUR, 0);
+    let old = scene.seat().expect("named for an hour: nobody believes another");
+    assert!(scene.covers(&old));
+    scene.say(&["a"], 7002, Duration::ZERO, 1);
+    assert!(scene.covers(&old), "one is no majority");
+    scene.say(&["b"], 7002, Duration::ZERO, 1);
+    assert!(!scene.covers(&old));
+    assert!(old.vouched.ended().await.contains("another is master: the sentinels name h:7002"));
+    assert!(scene.seat().is_none(), "it was named this moment");
+    tokio::time::advance(SECOND).await;
+    scene.say(&["a", "b"], 7002, SECOND, 1);
+    assert!(scene.seat().is_none(), "clocks run unevenly");
+    tokio::time::advance(SECOND / 100).await;
+    let new = scene.seat().expect("the word for the old one has run out everywhere");
+    assert_eq!((new.access.to_string(), new.tenure), ("redis://h:7002/0".to_owned(), 1));
+    assert!(scene.covers(&new) && !scene.covers(&old));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_word_runs_out_with_the_majority_and_comes_back_with_it() {
+    let scene = Scene::new();
+    scene.say(&ALL, 7001, HOUR, 0);
+    let spot = scene.seat().unwrap();
+    for _ in 0..5 {
+        tokio::time::advance(SECOND / 2).await;
+        scene.say(&["a", "b"], 7001, HOUR, 0);
+        assert!(scene.covers(&spot));
+    }
+    tokio::time::advance(SECOND / 2).await;
+    scene.say(&["c"], 7001, HOUR, 0);
+    assert!(scene.covers(&spot), "two were asked within a second: the one now, the other before");
+    tokio::time::advance(SECOND / 2).await;
+    scene.say(&["c"], 7001, HOUR, 0);
+    assert!(!scene.covers(&spot), "two were, but one of them a second ago");
+    scene.say(&["b"], 7001, HOUR, 0);
+    assert!(scene.covers(&spot), "the connection was kept, and is good again");
+}
+
+/// The first one's news end it. Whoever has not heard of it yet does not bring it back at once; a majority that
+/// goes on naming it does.
+#[tokio::test(start_paused = true)]
+async fn one_announcement_ends_it_and_it_takes_a_majority_to_go_back() {
+    let scene = Scene::new();
+    scene.say(&ALL, 7001, HOUR, 0);
+    let spot = scene.seat().unwrap();
+    for of_no_meaning in ["other h 7001 h 7002", "main h 7009 h 7002", "main h 7001", ""] {
+        scene.0.hear_switch(of_no_meaning);
+        assert!(scene.covers(&spot), "{of_no_meaning:?}");
+    }
+    scene.0.hear_switch("main h 7001 h 7002");
+    assert!(!scene.covers(&spot));
+    scene.say(&["b", "c"], 7001, HOUR, 0);
+    assert!(scene.seat().is_none(), "they had no time to hear of it");
+    tokio::time::advance(SECOND).await;
+    scene.say(&["b", "c"], 7001, HOUR, 0);
+    let again = scene.seat().expect("they had, and do not agree");
+    assert!(scene.covers(&again) && !scene.covers(&spot));
+    scene.0.hear_switch("main h 7001 h 7002");
+    scene.say(&["b", "c"], 7002, HOUR, 1);
+    assert!(scene.seat().is_some(), "to go on takes no time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_server_after_another_failover_is_another_master() {
+    let scene = Scene::new();
+    scene.say(&ALL, 7001, HOUR, 4);
+    let first = scene.seat().unwrap();
+    scene.say(&ALL, 7001, HOUR, 6);
+    assert!(!scene.covers(&first), "we did not hear of the one between");
+    let second = scene.seat().unwrap();
+    assert_eq!((first.tenure, second.tenure), (4, 6));
+}
+
+#[test]
+fn only_a_master_is_taken_for_one() {
+    let scene = Scene::new();
+    let spot = Spot {
+        access: scene.0.way.clone(),
+        tenure: 0,
+        vouched: Arc::new(Vouched::up_to(Moment::NEVER)),
+    };
+    let role = |role: &str| [Value::Array(vec![Value::BulkString(role.into()), Value::Int(0)])];
+    assert_eq!(scene.0.judge(&spot, &role("master")), Ok(()));
+    assert_eq!(scene.0.judge(&spot, &role("slave")), Err("it is a replica".to_owned()));
+    for answer in [&role("sentinel")[..], &[Value::Nil], &[]] {
+        assert!(scene.0.judge(&spot, answer).is_err());
+    }
+}
