@@ -13,14 +13,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use larder::{Cache, ErrorKind, HOUR, Larder, LarderBuilder, Lifetime, Origin, SECOND};
-use support::sentinel::MASTER;
+use support::sentinel::{MASTER, ended, is_near};
 use support::{Fleet, PATIENT, Rider, Rows, Source, Traffic, World, until};
 
 /// Below the sentinels' `down-after-milliseconds`, as it should be.
 const BOUND: Duration = Duration::from_millis(500);
 
 fn builder(url: &str) -> LarderBuilder {
-    Larder::builder("test").redis(url).bound(BOUND).far_deadline(PATIENT)
+    Larder::builder("test").redis(url).bound(BOUND).far_deadline(PATIENT).connect_deadline(PATIENT)
 }
 
 async fn world(url: &str) -> World {
@@ -34,10 +34,8 @@ async fn any_one_sentinel_is_enough_to_begin_with() {
     for sentinel in 0..3 {
         let world = world(&fleet.url_of(sentinel)).await;
         world.source.set("k", "v");
-        world.words.invalidate("k").await.unwrap();
-        assert_eq!(*world.read("k").await.unwrap(), "v");
-        assert_eq!(world.has("k").await, "v near");
-        assert_eq!(world.source.loads(), 1);
+        ended(&world, "k").await;
+        is_near(&world, "k", "v").await;
         assert_eq!(fleet.nodes[0].larders().len(), 2, "on the master, tracked and untracked");
         for other in &fleet.sentinels {
             until("all sentinels are asked", || async {
@@ -146,7 +144,11 @@ async fn an_end_that_only_the_old_master_heard_of_holds() {
         one.source.set(key, "before");
         one.read(key).await.unwrap();
     }
-    assert_eq!(other.has("k0").await, "before far");
+    until("the other has it too", || async { other.has("k0").await == "before far" }).await;
+    // One that nobody ends, and nobody reads again.
+    let untouched = || other.words.get_near("untouched");
+    other.source.set("untouched", "v");
+    is_near(&other, "untouched", "v").await;
     let old = fleet.named_by(0);
     fleet.fail_over();
     let (mut ended, mut late) = (Vec::new(), 0);
@@ -164,6 +166,8 @@ async fn an_end_that_only_the_old_master_heard_of_holds() {
     }
     println!("{} ends were confirmed after a sentinel named another, {late} not", ended.len());
     assert!(late > 3, "the failover came while there was something to end");
+    other.ear.hears("another is master", 1).await;
+    assert!(untouched().is_none(), "near was emptied");
     until("all are confirmed", || async { one.larder.stats().unconfirmed_waiting == 0 }).await;
     until("the other is connected", || async { other.larder.sync().await.is_ok() }).await;
     for key in &ended {
@@ -199,24 +203,31 @@ async fn an_end_that_only_the_old_master_heard_of_holds() {
 async fn a_master_that_was_stopped_is_never_believed_again() {
     let fleet = Fleet::start().await;
     let (one, other) = (world(&fleet.url()).await, world(&fleet.url()).await);
-    one.source.set("k", "before");
-    other.source.set("k", "after");
-    assert_eq!(*one.read("k").await.unwrap(), "before");
+    for world in [&one, &other] {
+        world.source.set("k", "before");
+        is_near(world, "k", "before").await;
+    }
     let old = fleet.nodes[0].port();
     fleet.nodes[0].pause();
     fleet.named_after(0, old).await;
     for world in [&one, &other] {
-        until("a confirmed end", || async { world.words.invalidate("k").await.is_ok() }).await;
+        world.source.set("k", "after");
     }
-    assert_eq!(*other.read("k").await.unwrap(), "after");
+    for world in [&one, &other] {
+        ended(world, "k").await;
+        until("reads reach it too", || async { world.larder.sync().await.is_ok() }).await;
+    }
     fleet.nodes[0].resume();
     for _ in 0..300 {
-        assert_eq!(*one.read("k").await.unwrap(), "after");
+        for world in [&one, &other] {
+            assert_eq!(*world.read("k").await.unwrap(), "after");
+        }
         assert!(fleet.nodes[0].larders().is_empty());
     }
-    assert_eq!(one.source.loads(), 1, "and who read it had it from far, from near since");
     let fresh = world(&fleet.url()).await;
+    fresh.source.set("k", "after");
     assert_eq!(*fresh.read("k").await.unwrap(), "after");
+    assert!(fleet.nodes[0].larders().is_empty());
 }
 
 /// Sentinels name a master by its address; what it is now, only it can tell.
@@ -229,7 +240,7 @@ async fn a_master_that_was_made_a_replica_behind_the_sentinels_backs_is_left() {
     world.ear.hears("it is a replica", 1).await;
     assert!(!world.larder.is_far_up());
     let _: String = old.ask("REPLICAOF NO ONE");
-    until("a confirmed end", || async { world.words.invalidate("k").await.is_ok() }).await;
+    ended(&world, "k").await;
 }
 
 /// Nobody can say who is master: near ends with the bound, far is not believed, ends are not confirmed.
@@ -237,17 +248,19 @@ async fn a_master_that_was_made_a_replica_behind_the_sentinels_backs_is_left() {
 #[tokio::test]
 async fn without_a_majority_nothing_is_believed_and_nothing_is_lost() {
     let fleet = Fleet::start().await;
-    let world = world(&fleet.url()).await;
+    // So long that a busy machine does not cost a connection.
+    let builder = builder(&fleet.url()).bound(3 * SECOND).require_far();
+    let world = World::of(builder, &Source::default()).await;
     world.source.set("k", "v");
-    world.read("k").await.unwrap();
-    assert_eq!(world.has("k").await, "v near");
+    is_near(&world, "k", "v").await;
     // Its own end must not be taken for that of the bound.
     let lasting: Cache<str, String> =
         world.larder.cache("lasting").lifetime(Lifetime::fresh_for(HOUR)).shared().unwrap();
     lasting.get_or_load("k", || async { Ok::<_, Infallible>("v".to_owned()) }).await.unwrap();
     fleet.sentinels[0].pause();
-    world.words.invalidate("k").await.unwrap();
-    assert_eq!(*world.read("k").await.unwrap(), "v", "two of three are a majority");
+    // Two of three are a majority.
+    ended(&world, "k").await;
+    is_near(&world, "k", "v").await;
     let connected = fleet.nodes[0].larders().len();
     fleet.sentinels[1].pause();
     until("near ends", || async { lasting.get_near("k").is_none() }).await;
@@ -259,12 +272,12 @@ async fn without_a_majority_nothing_is_believed_and_nothing_is_lost() {
     let ended = world.words.invalidate("k").await.unwrap_err();
     assert_eq!(ended.kind(), ErrorKind::Unconfirmed, "{ended}");
     assert!(ended.to_string().contains("vouches"), "{ended}");
+    assert!(!world.larder.is_far_up(), "it is there, and nothing worth");
     assert_eq!(world.larder.sync().await.unwrap_err().kind(), ErrorKind::Far);
     assert_eq!(fleet.nodes[0].larders().len(), connected, "the connections stay");
     assert_eq!(world.ear.count("Disconnected"), 0);
     fleet.sentinels[1].resume();
     world.ear.hears("Confirmed { waiting: 0 }", 1).await;
-    assert_eq!(*world.read("k").await.unwrap(), "w");
-    assert_eq!(world.has("k").await, "w near");
+    is_near(&world, "k", "w").await;
     assert_eq!(world.ear.count("Disconnected"), 0);
 }

@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use larder::{Credentials, Error, ErrorKind, Larder, LarderBuilder, SECOND};
-use support::sentinel::MASTER;
+use support::sentinel::{MASTER, ended, is_near};
 use support::{FalseSentinel, Fleet, PATIENT, Server, Source, World, soon, until};
 
 const BOUND: Duration = Duration::from_millis(500);
 
 fn builder(url: &str) -> LarderBuilder {
-    Larder::builder("test").redis(url).bound(BOUND).far_deadline(PATIENT)
+    Larder::builder("test").redis(url).bound(BOUND).far_deadline(PATIENT).connect_deadline(PATIENT)
 }
 
 async fn world(url: &str) -> World {
@@ -57,10 +57,9 @@ async fn a_sentinel_that_nobody_agrees_with_is_not_followed() {
     // It may end connections, near with them. They are made again where the others point.
     world.ear.hears("another is master", 1).await;
     world.ear.hears("Connected { again: true }", 1).await;
-    until("a confirmed end", || async { world.words.invalidate("k").await.is_ok() }).await;
+    ended(&world, "k").await;
     world.source.set("k", "w");
-    assert_eq!(*world.read("k").await.unwrap(), "w");
-    assert_eq!(world.has("k").await, "w near");
+    is_near(&world, "k", "w").await;
     let asked = liar.asked();
     until("it is asked on", || async { liar.asked() > asked + 4 }).await;
     assert_eq!(world.ear.count("another is master"), 1, "nobody minds what it answers");
@@ -82,7 +81,7 @@ async fn a_sentinel_with_two_names_is_asked_once() {
     // One that goes, and comes by another name.
     let _: i64 = a.ask("CLIENT KILL TYPE pubsub");
     until("it is asked again", || async { named(a) == 1 }).await;
-    world.words.invalidate("k").await.unwrap();
+    ended(&world, "k").await;
 }
 
 /// Who guards what: the URL's login is the master's, the sentinels have their own.
@@ -114,7 +113,7 @@ async fn a_wrong_login_of_a_sentinel_and_one_of_the_master_are_told_apart() {
     let world = world(&url("larder:s3cret", watcher)).await;
     world.source.set("k", "v");
     world.read("k").await.unwrap();
-    world.words.invalidate("k").await.unwrap();
+    ended(&world, "k").await;
     for server in &fleet.nodes {
         let refusals = server.refusals();
         let harmless = |one: &&String| one.contains("config|get") || one.starts_with("auth");
@@ -155,10 +154,11 @@ async fn what_is_no_sentinel_and_a_name_that_nobody_knows_are_named() {
     refused(builder("redis+sentinel://127.0.0.1/"), &["no name of a master"]).await;
     // Nobody there: it may pass.
     let url = format!("redis+sentinel://127.0.0.1:{}/{MASTER}", support::server::free_port());
-    let error = builder(&url).require_far().open().await.unwrap_err();
+    let builder = || builder(&url).connect_deadline(SECOND);
+    let error = builder().require_far().open().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Far, "{error}");
     assert!(error.to_string().contains("0 of 1 sentinels answer"), "{error}");
-    let larder = builder(&url).open().await.unwrap();
+    let larder = builder().open().await.unwrap();
     assert!(!larder.is_far_up());
     assert_eq!(soon("its end", larder.close(SECOND)).await, 0);
 }
@@ -193,9 +193,7 @@ async fn settings_that_are_too_slow_for_the_sentinels_are_told_once() {
     let slow = [builder().bound(2 * SECOND), builder().bound(BOUND).invalidate_deadline(SECOND)];
     for (number, slow) in slow.into_iter().enumerate() {
         let larder = slow.open().await.unwrap();
-        for _ in 0..20 {
-            larder.sync().await.unwrap();
-        }
+        until("it is in use", || async { larder.sync().await.is_ok() }).await;
         assert_eq!(
             said(&log).matches("shorter than the sentinels' down-after").count(),
             number + 1
@@ -255,7 +253,7 @@ async fn over_tls_and_by_other_addresses_a_failover_is_followed() {
     fleet.fail_over();
     let new = fleet.named_after(0, old).await;
     world.ear.hears("another is master", 1).await;
-    until("a confirmed end", || async { world.words.invalidate("k").await.is_ok() }).await;
+    ended(&world, "k").await;
     assert_eq!(over_tls(fleet.node(new)), 2);
     // Without TLS in the URL, and with nobody to trust.
     let plain = url.replace("rediss", "redis");

@@ -141,7 +141,7 @@ impl Line {
     }
 
     /// Does somebody vouch for the server, now?
-    fn vouched(&self) -> Result<(), FarError> {
+    pub(crate) fn vouched(&self) -> Result<(), FarError> {
         match self.spot.vouched.covers(self.terms.clock.now()) {
             true => Ok(()),
             false => Err(FarError::Unvouched),

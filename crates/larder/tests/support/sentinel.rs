@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::server::free_port;
-use super::{Server, until};
+use super::{Server, World, until};
 
 static FLEETS: AtomicUsize = AtomicUsize::new(0);
 
@@ -181,6 +181,20 @@ impl Drop for Sentinel {
         self.resume();
         self.kill();
     }
+}
+
+/// Ends once an end of `key` is confirmed: a word that lasts half a second may run out on a busy machine.
+pub async fn ended(world: &World, key: &str) {
+    until("a confirmed end", || async { world.words.invalidate(key).await.is_ok() }).await;
+}
+
+/// Ends once `key` is served from near, as `value`.
+pub async fn is_near(world: &World, key: &str, value: &str) {
+    let near = format!("{value} near");
+    until("it is served from near", || async {
+        *world.read(key).await.unwrap() == value && world.has(key).await == near
+    })
+    .await;
 }
 
 fn run(path: &std::path::Path) -> Child {

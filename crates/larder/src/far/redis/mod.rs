@@ -153,6 +153,7 @@ impl Far for RedisFar {
     fn link(&self) -> Result<Arc<dyn Link>, FarError> {
         let line = self.tracked.line()?;
         self.admits()?;
+        line.vouched()?;
         Ok(line)
     }
 
