@@ -28,25 +28,28 @@ async fn ends_under_way_have_an_end_and_none_is_lost() {
     let builder = Larder::builder("test").redis(server.url()).bound(NEVER).far_deadline(NEVER);
     let builder = builder.breaker(BreakerSettings::off()).invalidate_deadline(NEVER);
     let world = World::of(builder, &Source::default()).await;
+    // Longer than any test waits: what is gone by then was ended.
+    let words: Cache<str, String> =
+        world.larder.cache("long").lifetime(Lifetime::fresh_for(HOUR)).shared().unwrap();
     for key in ["first", "last"] {
-        world.words.put(key, "v".to_owned()).await.unwrap();
+        words.put(key, "v".to_owned()).await.unwrap();
     }
     server.pause();
-    begin_and_leave(world.words.invalidate("first"));
+    begin_and_leave(words.invalidate("first"));
     for number in 1..BEHIND_MAX {
-        begin_and_leave(world.words.invalidate(&format!("{number}")));
+        begin_and_leave(words.invalidate(&format!("{number}")));
     }
-    let error = soon("an answer", world.words.invalidate("last")).await.unwrap_err();
+    let error = soon("an answer", words.invalidate("last")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unconfirmed);
     assert!(error.to_string().contains("too many calls wait"), "{error}");
-    let put = soon("an answer", world.words.put("other", "v".to_owned())).await.unwrap_err();
+    let put = soon("an answer", words.put("other", "v".to_owned())).await.unwrap_err();
     assert_eq!(put.kind(), ErrorKind::Overloaded, "{put}");
-    let guard = soon("an answer", world.words.guard("other")).await.unwrap_err();
+    let guard = soon("an answer", words.guard("other")).await.unwrap_err();
     assert_eq!(guard.kind(), ErrorKind::Overloaded, "{guard}");
     server.resume();
     until("all are confirmed", || async { world.larder.stats().unconfirmed_waiting == 0 }).await;
     until("all are ended", || async { server.keys().is_empty() }).await;
-    until("there is room", || async { world.words.put("k", "v".to_owned()).await.is_ok() }).await;
+    until("there is room", || async { words.put("k", "v".to_owned()).await.is_ok() }).await;
     assert_eq!(world.larder.close(NEVER).await, 0);
 }
 

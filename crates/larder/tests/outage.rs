@@ -355,6 +355,70 @@ async fn what_could_not_be_ended_is_not_served_by_whoever_ended_it() {
     assert!(tagged.get("tagged").await.unwrap().is_none());
 }
 
+/// Too few replicas: what is there is served, near and far; what is nowhere is loaded and kept nowhere; and no end is
+/// taken for confirmed.
+#[tokio::test]
+async fn while_replicas_are_missing_hits_are_served() {
+    let server = Server::start();
+    let (here, there) = (World::on(&server.url()).await, World::on(&server.url()).await);
+    here.source.set("k", "v");
+    here.read("k").await.unwrap();
+    let _: String = server.ask("CONFIG SET min-replicas-to-write 1");
+    assert_eq!((here.has("k").await, there.has("k").await), ("v near".into(), "v far".into()));
+    there.source.set("new", "v");
+    for _ in 0..2 {
+        assert_eq!(there.read("new").await.unwrap().origin(), Origin::Loaded);
+    }
+    let error = there.words.invalidate("other").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unconfirmed);
+    assert_eq!(there.larder.stats().breaker_opened, 0, "it answers");
+    let _: String = server.ask("CONFIG SET min-replicas-to-write 0");
+    there.ear.hears("Confirmed { waiting: 0 }", 1).await;
+}
+
+/// Nobody knows whether it landed: it is not `Ok`, and it is not sent again, since by then it might be the older one.
+#[tokio::test]
+async fn a_put_whose_answer_is_lost_is_not_confirmed_and_not_sent_again() {
+    let server = Server::start();
+    let wire = Proxy::to(&server);
+    let builder = Larder::builder("test").redis(wire.url()).bound(support::NEVER);
+    let builder = builder.invalidate_deadline(Duration::from_millis(100));
+    let larder = builder.open().await.unwrap();
+    let words: larder::Cache<str, String> = larder.cache("words").shared().unwrap();
+    wire.hold(1);
+    let asked = server.calls("evalsha");
+    let error = words.put("k", "v".to_owned()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unconfirmed, "{error}");
+    until("it has landed", || async { server.keys() == [V] }).await;
+    wire.let_go();
+    let again = || async { words.put("other", "v".to_owned()).await.is_ok() };
+    until("the connection answers", again).await;
+    let others = server.calls("evalsha") - asked;
+    assert_eq!(words.get("k").await.unwrap().map(|entry| entry.to_string()).as_deref(), Some("v"));
+    assert_eq!(others, 2, "each put once");
+}
+
+/// Everything is flushed while a load runs: its store is refused, its caller is answered, and the next load is stored.
+#[tokio::test]
+async fn a_flush_under_a_load_refuses_its_store() {
+    let server = Server::start();
+    let world = World::on(&server.url()).await;
+    world.source.set("near", "v");
+    world.read("near").await.unwrap();
+    let (mut step, load) = support::stepped();
+    let reading = world.reading_by("k", load);
+    step.begins().await;
+    let _: String = server.ask("FLUSHALL");
+    world.larder.sync().await.unwrap();
+    assert_eq!(world.has("near").await, "nothing");
+    step.answers("old");
+    assert_eq!(*reading.await.unwrap().unwrap(), "old");
+    assert_eq!((world.has("k").await.as_str(), world.words.stats().stores_refused), ("nothing", 1));
+    world.source.set("k", "new");
+    world.read("k").await.unwrap();
+    assert_eq!(world.has("k").await, "new near");
+}
+
 /// The runtime on which larder was opened is not driven any more, and its callers are on another: a reader that waits
 /// for its turn behind the first has the same deadline as that one.
 #[test]

@@ -35,6 +35,8 @@ struct State {
     /// What every connection swallows that is made from now on.
     newcomers: Option<Way>,
     made: usize,
+    /// By how many seconds the server's clock seems to be ahead.
+    ahead: i64,
 }
 
 impl Proxy {
@@ -51,11 +53,12 @@ impl Proxy {
                     (client.try_clone().unwrap(), server.try_clone().unwrap());
                 let (up, down) = (between.clone(), between.clone());
                 std::thread::spawn(move || {
-                    pass(client_too, server_too, || !up.swallows(number, Way::Up));
+                    pass(client_too, server_too, |_| !up.swallows(number, Way::Up));
                 });
                 std::thread::spawn(move || {
-                    pass(server, client, || {
+                    pass(server, client, |bytes| {
                         down.wait(number);
+                        move_clock(bytes, down.state.lock().unwrap().ahead);
                         !down.swallows(number, Way::Down)
                     });
                 });
@@ -92,6 +95,11 @@ impl Proxy {
         state.newcomers = Some(way);
     }
 
+    /// From now on the server's clock seems to be ahead by so many seconds, or behind.
+    pub fn clock_is_ahead(&self, seconds: i64) {
+        self.wires.state.lock().unwrap().ahead = seconds;
+    }
+
     /// Connections that are made from now on are good ones.
     pub fn heal(&self) {
         self.wires.state.lock().unwrap().newcomers = None;
@@ -119,12 +127,24 @@ impl Wires {
     }
 }
 
+/// In an answer to TIME, two numbers of which the first is the seconds since 1970, as long as seconds have ten digits.
+fn move_clock(bytes: &mut [u8], ahead: i64) {
+    const BEGINS: &[u8] = b"*2\r\n$10\r\n";
+    let found = bytes.windows(BEGINS.len()).position(|window| window == BEGINS);
+    let Some(at) = found.filter(|_| ahead != 0).map(|at| at + BEGINS.len()) else { return };
+    let Some(digits) = bytes.get_mut(at..at + 10) else { return };
+    let Ok(seconds) = std::str::from_utf8(digits).unwrap_or_default().parse::<i64>() else {
+        return;
+    };
+    digits.copy_from_slice(format!("{:010}", seconds + ahead).as_bytes());
+}
+
 /// Bytes that `passes` refuses are lost.
-fn pass(mut from: TcpStream, mut to: TcpStream, passes: impl Fn() -> bool) {
+fn pass(mut from: TcpStream, mut to: TcpStream, passes: impl Fn(&mut [u8]) -> bool) {
     let _ = to.set_nodelay(true);
     let mut bytes = [0; 16 * 1024];
     while let Ok(length) = from.read(&mut bytes) {
-        let passes = passes();
+        let passes = passes(&mut bytes[..length]);
         if length == 0 || (passes && to.write_all(&bytes[..length]).is_err()) {
             break;
         }
