@@ -5,8 +5,10 @@
 //! A process that was stopped, paused or cut off fences itself that way: its clock runs on.
 //!
 //! One [`Pulse`] for each connection, never used again for another: a late answer on a connection
-//! that was given up can prove nothing about its successor.
+//! that was given up can prove nothing about its successor. What several connections answered together (a
+//! value, and its tags on another node of a cluster) is believed while each of theirs beats.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::clock::Moment;
@@ -16,22 +18,47 @@ use crate::clock::Moment;
 pub(crate) struct Pulse {
     alive: AtomicBool,
     until: AtomicU64,
+    /// Those of other connections that it needs as well.
+    others: Box<[Arc<Pulse>]>,
 }
 
 impl Pulse {
     /// Of a connection that has proven nothing yet.
     pub(crate) fn new() -> Pulse {
-        Pulse { alive: AtomicBool::new(true), until: AtomicU64::new(Moment::NEVER.to_bits()) }
+        Pulse::up_to(Moment::NEVER)
     }
 
     /// Of one answer whose changes nobody will tell of.
     pub(crate) fn up_to(moment: Moment) -> Pulse {
-        Pulse { alive: AtomicBool::new(true), until: AtomicU64::new(moment.to_bits()) }
+        let until = AtomicU64::new(moment.to_bits());
+        Pulse { alive: AtomicBool::new(true), until, others: Box::default() }
     }
 
     /// Of a far side in this process: its changes are applied before the call that made them ends.
     pub(crate) fn always() -> Pulse {
-        Pulse { alive: AtomicBool::new(true), until: AtomicU64::new(u64::MAX) }
+        Pulse::up_to(Moment::from_bits(u64::MAX))
+    }
+
+    /// Of all of them together; that of one alone is that one.
+    pub(crate) fn all(pulses: impl IntoIterator<Item = Arc<Pulse>>) -> Arc<Pulse> {
+        let mut each: Vec<Arc<Pulse>> = Vec::new();
+        for pulse in pulses {
+            // One that is put together already comes as its parts: it must not grow with each time.
+            let parts = match pulse.others.is_empty() {
+                true => std::slice::from_ref(&pulse),
+                false => &pulse.others,
+            };
+            for part in parts {
+                if !each.iter().any(|known| Arc::ptr_eq(known, part)) {
+                    each.push(part.clone());
+                }
+            }
+        }
+        match each.as_slice() {
+            [] => Arc::new(Pulse::new()),
+            [one] => one.clone(),
+            _ => Arc::new(Pulse { others: each.into(), ..Pulse::always() }),
+        }
     }
 
     /// A heartbeat was answered. Only the connection's own supervisor calls this.
@@ -51,13 +78,15 @@ impl Pulse {
 
     #[inline]
     pub(crate) fn is_alive(&self) -> bool {
-        self.alive.load(Ordering::Acquire)
+        self.alive.load(Ordering::Acquire) && self.others.iter().all(|other| other.is_alive())
     }
 
     /// May what this connection answered be served from near at `now`?
     #[inline]
     pub(crate) fn covers(&self, now: Moment) -> bool {
-        self.is_alive() && now < self.until()
+        self.alive.load(Ordering::Acquire)
+            && now < self.until()
+            && self.others.iter().all(|other| other.covers(now))
     }
 }
 
@@ -77,5 +106,21 @@ mod tests {
         pulse.end();
         pulse.proven_until(now.plus(SECOND)); // a late answer
         assert!(!pulse.covers(now), "a connection that was given up proves nothing");
+    }
+
+    #[test]
+    fn what_several_answered_is_believed_while_each_of_them_beats() {
+        let now = Clock::system().unwrap().now();
+        let [one, two, three] = [(); 3].map(|()| Arc::new(Pulse::up_to(now.plus(SECOND))));
+        assert!(Arc::ptr_eq(&Pulse::all([one.clone(), one.clone()]), &one));
+        let both = Pulse::all([one.clone(), two.clone()]);
+        let all = Pulse::all([both.clone(), three.clone(), both.clone()]);
+        assert_eq!(all.others.len(), 3, "it does not grow with each time");
+        two.proven_until(now.plus(2 * SECOND));
+        assert!(all.covers(now) && both.covers(now));
+        assert!(!both.covers(now.plus(SECOND)), "one of them is silent");
+        three.end();
+        assert!(!all.covers(now) && !all.is_alive());
+        assert!(both.covers(now), "which asks nothing of the third");
     }
 }

@@ -28,6 +28,8 @@ use tokio::sync::{Notify, watch};
 use crate::clock::{Clock, Moment};
 use crate::entry::{Held, Origin};
 use crate::error::{Error, ErrorKind};
+#[cfg(feature = "redis")]
+use crate::key::slot::Slots;
 use crate::key::{Key, Tag};
 use crate::pulse::Pulse;
 
@@ -258,6 +260,18 @@ impl Flights {
     pub(crate) fn close_all_doors(&self) {
         for shard in &self.shards {
             shard.lock().values_mut().for_each(Gate::close_if_asked);
+        }
+    }
+
+    /// News were lost of what lies in these slots.
+    #[cfg(feature = "redis")]
+    pub(crate) fn slots_changed(&self, slots: &Slots) {
+        for shard in &self.shards {
+            for (key, gate) in shard.lock().iter_mut() {
+                if slots.has(key.slot()) {
+                    gate.changed();
+                }
+            }
         }
     }
 

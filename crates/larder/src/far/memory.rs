@@ -377,15 +377,15 @@ fn ready<'a, T: Send + 'a>(answer: T) -> Reply<'a, T> {
 }
 
 impl Link for MemoryLink {
-    fn pulse(&self) -> &Arc<Pulse> {
-        &self.pulse
+    fn pulse(&self, _key: &Key, _tags: &[Tag]) -> Arc<Pulse> {
+        self.pulse.clone()
     }
 
     fn tells_changes(&self) -> bool {
         true
     }
 
-    fn believed(&self, _asked: Moment) -> Arc<Pulse> {
+    fn believed(&self, _asked: Moment, _key: &Key, _tags: &[Tag]) -> Arc<Pulse> {
         self.pulse.clone()
     }
 
@@ -393,7 +393,7 @@ impl Link for MemoryLink {
         self.shelf.by.load(Ordering::Acquire)
     }
 
-    fn server_ms_at(&self, now: Moment) -> u64 {
+    fn server_ms_at(&self, now: Moment, _key: &Key) -> u64 {
         // Any clock will do that all readers of this shelf share.
         ms(now)
     }
@@ -401,7 +401,7 @@ impl Link for MemoryLink {
     fn get<'a>(&'a self, keys: &'a [Key], tags: &'a [Tag]) -> Reply<'a, Got> {
         ready(self.tracked(|step| {
             let values = keys.iter().map(|key| step.answered(key.v())).collect();
-            Got { values, generations: self.generations_of(step, tags) }
+            Got { values, generations: self.generations_of(step, tags), in_order: true }
         }))
     }
 
@@ -426,7 +426,7 @@ impl Link for MemoryLink {
             };
             let rejected = !matches!(claim, Claim::Value(_));
             let is_there = rejected && step.bytes(key.v()).is_some();
-            Read { claim, is_there, by: step.by, tags: self.states_of(step, tags) }
+            Read { claim, is_there, by: step.by, tags: self.states_of(step, tags), in_order: true }
         }))
     }
 

@@ -20,6 +20,8 @@ use smallvec::SmallVec;
 use crate::clock::Moment;
 use crate::entry::{Answered, Ended, Generation, Incarnation, Nonce, SoftHalf, Token};
 use crate::error::FarError;
+#[cfg(feature = "redis")]
+use crate::key::slot::Slots;
 use crate::key::{Key, Tag};
 use crate::pulse::Pulse;
 
@@ -44,6 +46,9 @@ pub(crate) enum Change<'a> {
     Gap,
     /// Another server process than before answers, and is believed: it may not know of our latest ends.
     Another,
+    /// News were lost of what lies in these slots.
+    #[cfg(feature = "redis")]
+    Slots(&'a Slots),
 }
 
 /// Where changes are told: inline, in wire order, so it must be quick and never call back.
@@ -55,6 +60,9 @@ pub(crate) struct Got {
     /// What is no string is not ours, and reads as nothing: [`Link::read`] removes it before a load.
     pub(crate) values: SmallVec<[Option<Answered>; 1]>,
     pub(crate) generations: Generations,
+    /// False where the generations may have been read before the values: then a generation is no proof
+    /// that a value is dead before it was read once more.
+    pub(crate) in_order: bool,
 }
 
 /// What tags' names hold, in the order asked: one or two as a rule.
@@ -83,6 +91,10 @@ pub(crate) enum Claim {
     Guarded,
     /// Something we do not know how to read: load, and keep it nowhere.
     Foreign,
+    /// The key is being moved to another server, which grants no lease before it has arrived: load, and
+    /// keep it nowhere.
+    #[cfg(feature = "redis")]
+    Moving,
 }
 
 /// READ's answer, and the tags as they were after it.
@@ -94,26 +106,29 @@ pub(crate) struct Read {
     /// Who answered.
     pub(crate) by: Incarnation,
     pub(crate) tags: Vec<Option<TagState>>,
+    /// As [`Got::in_order`].
+    pub(crate) in_order: bool,
 }
 
 /// The connection a load began on.
 pub(crate) trait Link: Send + Sync {
-    /// How long changes to what it answered are sure to be told in time.
-    fn pulse(&self) -> &Arc<Pulse>;
+    /// How long changes to a key and to tags are sure to be told in time, if they are asked for over it.
+    fn pulse(&self, key: &Key, tags: &[Tag]) -> Arc<Pulse>;
 
     /// Whether changes are told at all. Where they are not, who waits looks again and again.
     fn tells_changes(&self) -> bool;
 
-    /// How long an answer to what was asked at `asked` may be served from near: while [`pulse`](Self::pulse)
-    /// beats. Where no changes are told, it ends by itself, as early as a lost one would cost.
-    fn believed(&self, asked: Moment) -> Arc<Pulse>;
+    /// How long what was answered of a key and of tags may be served from near, if it was asked for at
+    /// `asked`: while the connections that answered beat. Where no changes are told, it ends by itself, as
+    /// early as a lost one would cost.
+    fn believed(&self, asked: Moment, key: &Key, tags: &[Tag]) -> Arc<Pulse>;
 
     /// Who will most likely answer for this key: what a value that is put is dated by. One that another
     /// answers for is not believed.
     fn incarnation(&self, key: &Key) -> Incarnation;
 
-    /// The server's clock at `now`, as last estimated, in milliseconds since 1970.
-    fn server_ms_at(&self, now: Moment) -> u64;
+    /// The clock at `now` of the server that has the key, as last estimated, in milliseconds since 1970.
+    fn server_ms_at(&self, now: Moment, key: &Key) -> u64;
 
     /// Reads values, then generations. One round trip.
     fn get<'a>(&'a self, keys: &'a [Key], tags: &'a [Tag]) -> Reply<'a, Got>;

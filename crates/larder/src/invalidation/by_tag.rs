@@ -55,6 +55,15 @@ impl Opened<'_> {
         self.header.tags.iter().map(|tagged| &tagged.tag)
     }
 
+    /// Whether the generations read of the tags asked for are those it was stored under.
+    pub(crate) fn agrees(&self, asked: &[Tag], generations: &[Option<Generation>]) -> bool {
+        let mut read = asked.iter().zip(generations);
+        read.all(|(asked, read)| {
+            let carried = self.header.tags.iter().find(|tagged| tagged.tag == *asked);
+            carried.is_none_or(|tagged| *read == Some(tagged.generation))
+        })
+    }
+
     /// The tags that were not asked for.
     pub(crate) fn unknown_tags(&self, asked: &[Tag]) -> Vec<Tag> {
         self.tags().filter(|tag| !asked.contains(tag)).cloned().collect()

@@ -26,6 +26,11 @@ pub(crate) fn listener(
             near.drop_all();
             flights.all_changed();
         }
+        #[cfg(feature = "redis")]
+        Change::Slots(slots) => {
+            near.drop_slots(slots);
+            flights.slots_changed(slots);
+        }
         Change::Name(name) => match parse(name) {
             Named::Value(name) => {
                 // Ended or run out, most of the time. What was stale here has more likely been refreshed.

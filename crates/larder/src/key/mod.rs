@@ -24,6 +24,8 @@ use std::fmt;
 use std::sync::Arc;
 
 mod namespace;
+#[cfg(feature = "redis")]
+pub(crate) mod slot;
 mod tag;
 mod to_key;
 
@@ -53,6 +55,12 @@ impl Key {
     /// The name of its lease in Redis.
     pub(crate) fn l(&self) -> Vec<u8> {
         namespace::of_kind(&self.0, b'l')
+    }
+
+    /// Where all its names are on a cluster.
+    #[cfg(feature = "redis")]
+    pub(crate) fn slot(&self) -> slot::Slot {
+        slot::Slot::of(&self.0)
     }
 
     /// The names of the same key's entries under the schemas next to its own: the one before, and the

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_128;
 
+#[cfg(feature = "redis")]
+use super::slot::Slot;
 use super::{KeyBuf, KeyWriter, ToKey, UserPart};
 
 /// The name of a group of entries that end together. Cheap to clone.
@@ -73,6 +75,12 @@ impl Tag {
     /// Where its generation lies in Redis.
     pub(crate) fn redis_name(&self, app: &str) -> Vec<u8> {
         [app.as_bytes(), b":t:{.", &self.0, b"}"].concat()
+    }
+
+    /// Where on a cluster. The app's name has no brace in it, and so no say in it.
+    #[cfg(feature = "redis")]
+    pub(crate) fn slot(&self) -> Slot {
+        Slot::of(&self.redis_name(""))
     }
 
     fn bounded(name: &[u8]) -> Tag {

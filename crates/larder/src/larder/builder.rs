@@ -112,6 +112,7 @@ impl LarderBuilder {
     /// | `redis+unix:///run/redis.sock?db=0&user=..&pass=..` | over a unix socket; all but the path may be left out |
     /// | `redis+sentinel://user:password@host:26379,host:26379/master-name/0` | over TCP, whoever is master; one sentinel that answers is enough, the rest are found. `?sentinel_user=..&sentinel_pass=..` is the login of the sentinels |
     /// | `rediss+sentinel://..` | the same over TLS, to sentinels and master |
+    /// | `redis+cluster://user:password@host:6379,host:6379` | a cluster, by any of its nodes; `rediss+cluster://` over TLS |
     ///
     /// What is special in a URL is percent-encoded in user name and password: `@` is `%40`, `/` is `%2F`.
     /// Neither is ever part of an error or a line in the log.
@@ -173,7 +174,20 @@ impl LarderBuilder {
 
     /// Where servers are to be reached that call themselves by an address which means nothing here: behind
     /// NAT, or in a network of containers. `map` is given the host and the port by which sentinels know a
-    /// master or one another, and gives those to dial. It must be quick, and must not block.
+    /// master or one another, or by which nodes of a cluster do, and gives those to dial. It must be quick, and
+    /// must not block.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), larder::Error> {
+    /// let builder = larder::Larder::builder("shop")
+    ///     .redis("redis+cluster://127.0.0.1:1")
+    ///     .redis_address_map(|host, port| match host {
+    ///         "10.0.0.7" => ("redis-a.example".into(), port),
+    ///         host => (host.into(), port),
+    ///     });
+    /// # builder.open().await?;
+    /// # Ok(()) }
+    /// ```
     #[cfg(feature = "redis")]
     pub fn redis_address_map(
         mut self,
@@ -423,14 +437,14 @@ impl LarderBuilder {
                 after_failover: self.after_failover,
                 breaker: self.breaker.clone(),
             };
-            let opening = crate::far::redis::RedisFar::open(
+            let opening = crate::far::redis::open(
                 settings,
                 &self.app,
                 changes,
                 clock.clone(),
                 observe.clone(),
             );
-            return Ok(Arc::new(opening.await?));
+            return opening.await;
         }
         #[cfg(feature = "test-support")]
         if let Some(network) = &self.network {

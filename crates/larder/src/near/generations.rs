@@ -19,6 +19,8 @@ use smallvec::SmallVec;
 use crate::clock::{Clock, Moment};
 use crate::entry::Generation;
 use crate::key::Tag;
+#[cfg(feature = "redis")]
+use crate::key::slot::Slots;
 
 /// The version of a cell that is in no map: nothing bumps it, so nothing may rest on it.
 const UNTRACKED: u64 = u64::MAX;
@@ -206,6 +208,17 @@ impl Generations {
     pub(crate) fn unsettle(&self, tag: &Tag) {
         if let Some(cell) = self.cells.lock().by_tag.get(tag) {
             cell.unsettle();
+        }
+    }
+
+    /// News were lost of what lies in these slots.
+    #[cfg(feature = "redis")]
+    pub(crate) fn empty_slots(&self, slots: &Slots) {
+        self.ends.fetch_add(1, Ordering::AcqRel);
+        for (tag, cell) in &self.cells.lock().by_tag {
+            if slots.has(tag.slot()) {
+                cell.end();
+            }
         }
     }
 

@@ -22,6 +22,8 @@ use quick_cache::{OptionsBuilder, Weighter, sync::DefaultLifecycle};
 
 use crate::clock::{Clock, Moment};
 use crate::entry::Token;
+#[cfg(feature = "redis")]
+use crate::key::slot::Slots;
 use crate::key::{Key, Tag};
 
 mod absent;
@@ -243,6 +245,19 @@ impl Near {
         // Cleared after the bumps: what was inserted before its stripe's bump is cleared here, and
         // after it nothing that was asked for earlier comes in.
         self.entries.clear();
+    }
+
+    /// News were lost of what lies in these slots: it goes. So does what is known of all tags there, and
+    /// nothing that was asked for before comes in.
+    #[cfg(feature = "redis")]
+    pub(crate) fn drop_slots(&self, slots: &Slots) {
+        // Stripes know nothing of slots: what was asked for elsewhere must be asked for again, too.
+        for stripe in self.stripes.all() {
+            stripe.bump(|| {});
+        }
+        self.generations.empty_slots(slots);
+        // After the bumps, as in `drop_all`.
+        self.entries.retain(|Slot { key, .. }, ()| !slots.has(key.slot()));
     }
 
     /// Gives back the memory of what is past its time.

@@ -1,6 +1,6 @@
 //! The same road for those who load themselves: cache-aside, fenced.
 
-use super::lookup::{Asking, Seen};
+use super::lookup::{Asking, Seen, TagsRead};
 use super::read_through::{Decision, Hit, Known, Lead, Looking};
 use super::store::Outcome;
 use super::tags::Tags;
@@ -109,7 +109,8 @@ impl Tiers {
                 Claim::Value(answered) => {
                     lease.not_granted();
                     let now = self.clock.now();
-                    match self.take(&call, &link, asked, &answered, &generations, now).await.ok()? {
+                    let tags = TagsRead { generations: &generations, in_order: read.in_order };
+                    match self.take(&call, &link, asked, &answered, tags, now).await.ok()? {
                         Seen::Alive(kept) => {
                             return Some(Leased::Found((kept.held.clone(), Origin::Far)));
                         }
@@ -117,7 +118,7 @@ impl Tiers {
                         Seen::Rejected(id) => seen = id,
                     }
                 }
-                Claim::Held(_) | Claim::Failed(..) | Claim::Guarded | Claim::Foreign => {
+                _ => {
                     lease.not_granted();
                     return None;
                 }

@@ -201,7 +201,7 @@ impl Tiers {
         match self.far.link() {
             Err(why) => explanation.far = FarCopy::Away { why: why.to_string() },
             Ok(link) => {
-                explanation.near_is_coherent = link.pulse().covers(now);
+                explanation.near_is_coherent = link.pulse(key, &[]).covers(now);
                 if let Err(why) = self.explain_far(key, &link, &mut explanation).await {
                     explanation.far = FarCopy::Away { why };
                 }
@@ -221,7 +221,7 @@ impl Tiers {
         let got = link.get(&names, &[]).await.map_err(|why| why.to_string())?;
         let mut values = got.values.into_iter();
         let (value, lease) = (values.next().flatten(), values.next().flatten());
-        let server_ms = link.server_ms_at(self.clock.now());
+        let server_ms = link.server_ms_at(self.clock.now(), key);
         explanation.lease = lease.map_or(LeaseHolder::Nobody, |record| holder(&record, server_ms));
         let Some(value) = value else { return Ok(()) };
         let header = match envelope::peek(&value.bytes, key) {

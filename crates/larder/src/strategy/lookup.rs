@@ -19,6 +19,7 @@ use crate::invalidation::by_tag::{self, Verdict};
 use crate::key::{Key, Tag};
 use crate::near::{Epoch, Kept, Looked, Watched, Watches};
 use crate::observe::Event;
+use crate::pulse::Pulse;
 
 /// What near looked like before far was asked.
 pub(super) struct Asked {
@@ -44,6 +45,18 @@ struct AsRead<'a> {
     tags: &'a [Tag],
     watched: &'a [Watched],
     generations: &'a [Option<Generation>],
+}
+
+impl AsRead<'_> {
+    const NONE: AsRead<'static> = AsRead { tags: &[], watched: &[], generations: &[] };
+}
+
+/// The generations of a call's tags, as far answered them beside the value.
+#[derive(Clone, Copy)]
+pub(super) struct TagsRead<'a> {
+    pub(super) generations: &'a [Option<Generation>],
+    /// As [`far::Got::in_order`].
+    pub(super) in_order: bool,
 }
 
 impl Read {
@@ -154,7 +167,10 @@ impl Tiers {
         self.learn(&asked.watched, &got.generations, now);
         match got.values.pop().flatten() {
             None => Ok(Seen::Rejected(None)),
-            Some(answered) => self.take(call, link, asked, &answered, &got.generations, now).await,
+            Some(answered) => {
+                let tags = TagsRead { generations: &got.generations, in_order: got.in_order };
+                self.take(call, link, asked, &answered, tags, now).await
+            }
         }
     }
 
@@ -172,15 +188,21 @@ impl Tiers {
         link: &Arc<dyn Link>,
         asked: Asked,
         answered: &Answered,
-        generations: &[Option<Generation>],
+        tags: TagsRead<'_>,
         now: Moment,
     ) -> Result<Seen, FarError> {
         let opened = match by_tag::open(answered, &call.key, &call.shape, &call.tags) {
             Ok(opened) => opened,
             Err(why) => return self.discard(call, &why.to_string()).await,
         };
+        let TagsRead { generations, in_order } = tags;
         let known = AsRead { tags: &call.tags, watched: &asked.watched, generations };
-        let unknown = opened.unknown_tags(&call.tags);
+        // Read before the value, they say nothing against it.
+        let (known, asked_for) = match in_order || opened.agrees(&call.tags, generations) {
+            true => (known, &call.tags[..]),
+            false => (AsRead::NONE, &[][..]),
+        };
+        let unknown = opened.unknown_tags(asked_for);
         // Tags that a loader learned: read after the value, like the others. That took its time.
         let learned = match unknown.is_empty() {
             true => None,
@@ -217,7 +239,19 @@ impl Tiers {
                 Some(opened.map_err(|why| why.to_string()))
             })
             .collect();
-        let carried = opened.iter().flatten().flatten().flat_map(by_tag::Opened::tags);
+        let opened_well = || opened.iter().flatten().flatten();
+        if !got.in_order {
+            // Read before a value, they say nothing against it.
+            for opened in opened_well() {
+                for tagged in &opened.header.tags {
+                    let differs = |(_, read): &(Watched, _)| *read != Some(tagged.generation);
+                    if known.get(&tagged.tag).is_some_and(differs) {
+                        known.remove(&tagged.tag);
+                    }
+                }
+            }
+        }
+        let carried = opened_well().flat_map(by_tag::Opened::tags);
         let unknown = distinct(carried.filter(|tag| !known.contains_key(*tag)));
         if !unknown.is_empty() {
             match self.read_tags(&link, unknown).await {
@@ -276,7 +310,7 @@ impl Tiers {
         now: Moment,
     ) -> Result<Seen, String> {
         let id = opened.header.id;
-        let server_now_ms = link.server_ms_at(now);
+        let server_now_ms = link.server_ms_at(now, &call.key);
         let verdict = opened.judge(tags, generations, &call.tags, &call.shape, server_now_ms, now);
         let (held, fresh) = match verdict {
             Ok(Verdict::Alive(held)) if call.finds(&held) => (Arc::new(held), true),
@@ -293,7 +327,7 @@ impl Tiers {
         if asked.is_bypassed || self.near.bypass.covers(call.key.v(), &held.tags) {
             return Ok(Seen::Rejected(Some(id)));
         }
-        let kept = self.kept(&held, link, asked.at, tags, watched);
+        let kept = self.kept(call, &held, link, asked.at, tags, watched);
         self.near.keep(&call.key, kept.clone(), asked.epoch);
         if !call.takes(&held) {
             return Ok(Seen::Rejected(Some(id)));
@@ -328,8 +362,10 @@ impl Tiers {
             Standing::Soft => return Ok(Rechecked::Gone), // far has it still, to stand in
             Standing::Ended => return Ok(Rechecked::Ended(held.id)),
         }
-        // Its tags are read anew, and it is not: it ends when it would have ended.
-        let again = Arc::new(Kept::new(held, kept.pulse.clone(), asked.watched));
+        // Its tags are read anew, and it is not: it ends when it would have ended, or with those.
+        let believed = link.believed(asked.at, &call.key, &tags);
+        let believed = Pulse::all([kept.pulse.clone(), believed]);
+        let again = Arc::new(Kept::new(held, believed, asked.watched));
         if !self.near.keep(&call.key, again.clone(), asked.epoch) {
             return Ok(Rechecked::Gone); // changed meanwhile: far knows better
         }
@@ -339,6 +375,7 @@ impl Tiers {
     /// An entry with what it rests on, its cells in the order of its tags. `asked`: before far was.
     pub(super) fn kept(
         &self,
+        call: &Call,
         held: &Arc<Held>,
         link: &Arc<dyn Link>,
         asked: Moment,
@@ -349,6 +386,7 @@ impl Tiers {
             let at = tags.iter().position(|tag| *tag == tagged.tag)?;
             watched.get(at).cloned()
         };
-        Arc::new(Kept::new(held, link.believed(asked), held.tags.iter().filter_map(cell)))
+        let believed = link.believed(asked, &call.key, tags);
+        Arc::new(Kept::new(held, believed, held.tags.iter().filter_map(cell)))
     }
 }

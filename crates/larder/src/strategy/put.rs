@@ -52,7 +52,7 @@ impl Tiers {
         let drawn = lifetime.draw(loaded.value.is_none(), &self.clock);
         let cost = std::time::Duration::ZERO;
         let (server_now_ms, by) =
-            (link.server_ms_at(self.clock.now()), link.incarnation(&call.key));
+            (link.server_ms_at(self.clock.now(), &call.key), link.incarnation(&call.key));
         let times = Times { drawn, server_now_ms, cost, by };
         let id = self.leases.token();
         let (envelope, _) =

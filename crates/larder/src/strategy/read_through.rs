@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::load::Ask;
-use super::lookup::{Asking, Rechecked, Seen};
+use super::lookup::{Asking, Rechecked, Seen, TagsRead};
 use super::places::Taken;
 use super::soft::Waited;
 use super::store::Outcome;
@@ -360,7 +360,7 @@ impl Tiers {
                 return Decision::Alone("far gives no usable answer".to_owned());
             }
             if let Some(flight) = looking.flight {
-                flight.asks(self.clock.now(), Some(link.pulse()));
+                flight.asks(self.clock.now(), Some(&link.pulse(&call.key, &call.tags)));
             }
             let mut stale: Option<OnHand> = None;
             if std::mem::take(&mut look_near) {
@@ -446,10 +446,8 @@ impl Tiers {
                 }
                 Claim::Value(answered) => {
                     lease.not_granted();
-                    match self
-                        .take(call, &link, asked, &answered, &generations, self.clock.now())
-                        .await
-                    {
+                    let tags = TagsRead { generations: &generations, in_order: read.in_order };
+                    match self.take(call, &link, asked, &answered, tags, self.clock.now()).await {
                         Ok(Seen::Alive(kept)) => return self.found_far(kept),
                         // Near has it now, if nothing came between.
                         Ok(Seen::Stale(kept)) => (seen, look_near) = (kept.held.id, true),
@@ -500,6 +498,11 @@ impl Tiers {
                 Claim::Foreign => {
                     lease.not_granted();
                     return Decision::Alone("the lease's name holds something else".to_owned());
+                }
+                #[cfg(feature = "redis")]
+                Claim::Moving => {
+                    lease.not_granted();
+                    return Decision::Alone("it is being moved to another node".to_owned());
                 }
             }
         }

@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::load::Ask;
-use super::lookup::{Asking, Seen};
+use super::lookup::{Asking, Seen, TagsRead};
 use super::places::Taken;
 use super::read_through::Lead;
 use super::{Call, Tiers};
@@ -211,8 +211,8 @@ impl Tiers {
             // Renewed already: near has it now, if it may be served.
             Claim::Value(answered) => {
                 lease.not_granted();
-                match self.take(call, &link, asked, &answered, &generations, self.clock.now()).await
-                {
+                let tags = TagsRead { generations: &generations, in_order: read.in_order };
+                match self.take(call, &link, asked, &answered, tags, self.clock.now()).await {
                     Ok(Seen::Alive(..)) => Duration::ZERO,
                     _ => backoff,
                 }
@@ -221,7 +221,7 @@ impl Tiers {
                 lease.not_granted();
                 left.min(backoff)
             }
-            Claim::Failed(..) | Claim::Guarded | Claim::Foreign => {
+            _ => {
                 lease.not_granted();
                 backoff
             }

@@ -57,10 +57,12 @@ impl Tiers {
         let (value, tagged) = (loaded.value.clone(), tags.tagged.clone());
         let held = Arc::new(self.held(value, tagged, drawn, weight, Some(lease.token())));
         let names: Vec<Tag> = tags.tagged.iter().map(|tagged| tagged.tag.clone()).collect();
-        let kept = self.kept(&held, lease.link(), lease.asked(), &names, &tags.watched);
+        let (link, asked) = (lease.link().clone(), lease.asked());
         let epoch = self.near.epoch(call.key.v());
         match lease.store(envelope, drawn.whole).await {
             Ok(true) => {
+                // Only now: it rests on the connection that stored it.
+                let kept = self.kept(call, &held, &link, asked, &names, &tags.watched);
                 self.near.keep_own(&call.key, kept, epoch);
                 Ok(Outcome::Stored(held, tags))
             }
@@ -93,7 +95,7 @@ impl Tiers {
         let now = self.clock.now();
         let times = Times {
             drawn,
-            server_now_ms: lease.link().server_ms_at(now),
+            server_now_ms: lease.link().server_ms_at(now, &call.key),
             cost: now.since(began),
             by: lease.by(),
         };

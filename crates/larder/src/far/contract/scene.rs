@@ -123,7 +123,7 @@ impl Process {
     #[cfg(feature = "redis")]
     async fn on_redis(url: &str, bound: Duration, clock: &Clock, app: &str) -> Process {
         use crate::clock::SECOND;
-        use crate::far::redis::{RedisFar, Settings};
+        use crate::far::redis::{Settings, open};
         use crate::policy::AfterFailover;
         use crate::redis::Wishes;
 
@@ -148,9 +148,9 @@ impl Process {
             breaker: crate::policy::BreakerSettings::new(),
         };
         let observe = crate::observe::Observe::new(None);
-        let far = RedisFar::open(settings, app, ear(&told), clock.clone(), observe).await.unwrap();
+        let far = open(settings, app, ear(&told), clock.clone(), observe).await.unwrap();
         told.lock().clear(); // a new connection is a gap
-        Process { far: Arc::new(far), told, clock: clock.clone() }
+        Process { far, told, clock: clock.clone() }
     }
 
     pub(super) fn link(&self) -> Arc<dyn Link> {
@@ -250,6 +250,8 @@ fn ear(told: &Arc<Mutex<Vec<Told>>>) -> Changes {
         told.lock().push(match change {
             Change::Name(name) => Told::Name(name.to_vec()),
             Change::Gap | Change::Another => Told::Gap,
+            #[cfg(feature = "redis")]
+            Change::Slots(_) => Told::Gap,
         });
     })
 }

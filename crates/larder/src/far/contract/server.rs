@@ -84,7 +84,7 @@ pub(super) async fn a_flush_is_a_gap(scene: &Scene, console: &dyn Console) {
     console.run(&[b"FLUSHALL"]);
     assert!(scene.one.told().await.contains(&Told::Gap));
     assert!(!scene.one.store(&key, token, b"late").await);
-    assert!(scene.one.link().pulse().is_alive(), "the connection is as good as it was");
+    assert!(scene.one.link().pulse(&key, &[]).is_alive(), "the connection is as good as it was");
 }
 
 /// The old link stays dead: whoever began on it never goes on over the new one.
@@ -99,12 +99,12 @@ pub(super) async fn a_killed_connection_is_a_gap_and_is_followed_by_another(
     console.run(&[b"CLIENT", b"KILL", b"TYPE", b"normal"]);
     let late = old.store(&key, token, b"late", LONG).await;
     assert!(matches!(late, Err(FarError::Broken(_))), "{late:?}");
-    assert!(!old.pulse().is_alive());
+    assert!(!old.pulse(&key, &[]).is_alive());
     assert!(scene.one.told_so_far().contains(&Told::Gap));
     for process in [&scene.one, &scene.other] {
         let again = || async {
             let Ok(link) = process.far.link() else { return false };
-            link.pulse().is_alive() && link.sync().await.is_ok()
+            link.pulse(&scene.key("k"), &[]).is_alive() && link.sync().await.is_ok()
         };
         scene.until("a new connection", again).await;
         process.far.is_back().await;

@@ -90,7 +90,8 @@ async fn run(scene: &Scene, who: usize, step: &Step, watched: &mut Names) -> Str
         Step::Get(keys, tags) => {
             watched.extend(keys.iter().map(|key| key.v().to_vec()));
             watched.extend(names(&tags));
-            show(link.get(&keys, &tags).await)
+            // In what order is for each side to say.
+            show(link.get(&keys, &tags).await.map(|got| (got.values, got.generations)))
         }
         Step::Read(key, token, lease, seen, tags) => {
             let mut read = link.read(&key, token, lease, seen, &tags).await.unwrap();
@@ -103,6 +104,7 @@ async fn run(scene: &Scene, who: usize, step: &Step, watched: &mut Names) -> Str
                 *left = by_the_hour(*left);
             }
             read.tags = states(read.tags);
+            read.in_order = true;
             show(read)
         }
         Step::Discard(key) => show(process.far.discard(std::slice::from_ref(&key)).await),

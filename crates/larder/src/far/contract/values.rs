@@ -6,7 +6,7 @@ use super::scene::{LONG, SHORT, SOFT, Scene, answered, bytes, envelope, generati
 use crate::clock::MINUTE;
 use crate::entry::Ended;
 use crate::error::FarError;
-use crate::far::{Claim, Got};
+use crate::far::Claim;
 use crate::key::Tag;
 
 pub(super) async fn values_come_before_generations_and_each_in_the_order_asked(scene: &Scene) {
@@ -35,7 +35,8 @@ pub(super) async fn what_is_asked_for_twice_is_answered_twice(scene: &Scene) {
 
 pub(super) async fn asking_for_nothing_is_answered_with_nothing(scene: &Scene) {
     let link = scene.one.link();
-    assert_eq!(link.get(&[], &[]).await, Ok(Got::default()));
+    let got = link.get(&[], &[]).await.unwrap();
+    assert!(got.values.is_empty() && got.generations.is_empty());
     assert!(link.generations(&[]).await.unwrap().is_empty());
     assert_eq!(link.tag_states(&[]).await, Ok(vec![]));
     assert_eq!(link.create(&[], LONG).await, Ok(vec![]));
@@ -142,15 +143,17 @@ pub(super) async fn a_time_of_nothing_is_short_and_no_error(scene: &Scene) {
 
 pub(super) async fn the_two_agree_on_the_servers_clock(scene: &Scene) {
     let now = scene.clock.now();
-    let (one, other) = (scene.one.link().server_ms_at(now), scene.other.link().server_ms_at(now));
+    let key = scene.key("k");
+    let [one, other] =
+        [&scene.one, &scene.other].map(|process| process.link().server_ms_at(now, &key));
     assert!(u128::from(one.abs_diff(other)) < MINUTE.as_millis(), "{one} and {other}");
 }
 
 pub(super) async fn an_open_side_is_back_and_its_answers_may_be_believed(scene: &Scene) {
     scene.one.far.is_back().await;
     let link = scene.one.link();
-    assert!(link.pulse().is_alive());
-    assert!(link.pulse().covers(scene.clock.now()));
+    assert!(link.pulse(&scene.key("k"), &[]).is_alive());
+    assert!(link.pulse(&scene.key("k"), &[]).covers(scene.clock.now()));
 }
 
 /// What a load still holds may be given back over its old link; it proves nothing any more.
@@ -167,8 +170,8 @@ pub(super) async fn a_closed_side_says_so_and_the_other_goes_on(scene: &Scene) {
         );
         assert_eq!(scene.one.far.put(&key, b"w", LONG).await, Err(FarError::Closed));
     }
-    assert!(!link.pulse().is_alive());
-    assert!(!link.pulse().covers(scene.clock.now()));
+    assert!(!link.pulse(&scene.key("k"), &[]).is_alive());
+    assert!(!link.pulse(&scene.key("k"), &[]).covers(scene.clock.now()));
     assert_eq!(scene.other.value(&key).await, bytes(b"v"));
     scene.other.end_key(&key).await;
     assert_eq!(scene.other.value(&key).await, None);

@@ -196,15 +196,15 @@ impl Served {
 }
 
 impl Link for Line {
-    fn pulse(&self) -> &Arc<Pulse> {
-        &self.pulse
+    fn pulse(&self, _key: &Key, _tags: &[Tag]) -> Arc<Pulse> {
+        self.pulse.clone()
     }
 
     fn tells_changes(&self) -> bool {
         true
     }
 
-    fn believed(&self, _asked: Moment) -> Arc<Pulse> {
+    fn believed(&self, _asked: Moment, _key: &Key, _tags: &[Tag]) -> Arc<Pulse> {
         self.pulse.clone()
     }
 
@@ -212,7 +212,7 @@ impl Link for Line {
         self.by.load(Ordering::Acquire)
     }
 
-    fn server_ms_at(&self, now: Moment) -> u64 {
+    fn server_ms_at(&self, now: Moment, _key: &Key) -> u64 {
         ms(now).saturating_add_signed(self.ahead_ms.load(Ordering::Relaxed))
     }
 

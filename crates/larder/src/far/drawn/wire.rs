@@ -184,6 +184,9 @@ fn ear(role: Role, watched: &Arc<Watched>, down: &Arc<Down>) -> Changes {
                 watched.lock().clear();
                 down.send(Frame::Gap);
             }
+            // Only a cluster has slots.
+            #[cfg(feature = "redis")]
+            Change::Slots(_) => down.send(Frame::Gap),
             Change::Name(name) => {
                 if watched.lock().remove(name) && !(is_lost && down.core.chance(1_000)) {
                     down.send(Frame::Name(name.to_vec()));

@@ -66,9 +66,20 @@ pub(crate) struct RedisFar {
     tasks: parking_lot::Mutex<JoinSet<()>>,
 }
 
+/// Connects to what the URL names.
+pub(crate) async fn open(
+    settings: Settings,
+    app: &str,
+    changes: Changes,
+    clock: Clock,
+    observe: Observe,
+) -> Result<Arc<dyn Far>, Error> {
+    Ok(Arc::new(RedisFar::open(settings, app, changes, clock, observe).await?))
+}
+
 impl RedisFar {
     /// Connects twice: one tracked and one untracked connection, whoever comes first later.
-    pub(crate) async fn open(
+    async fn open(
         settings: Settings,
         app: &str,
         changes: Changes,
@@ -258,15 +269,15 @@ fn get_states(pipeline: &mut Pipeline, tags: &[Tag], app: &str) {
 }
 
 impl Link for Line {
-    fn pulse(&self) -> &Arc<Pulse> {
-        &self.pulse
+    fn pulse(&self, _key: &Key, _tags: &[Tag]) -> Arc<Pulse> {
+        self.pulse.clone()
     }
 
     fn tells_changes(&self) -> bool {
         self.tracks()
     }
 
-    fn believed(&self, asked: Moment) -> Arc<Pulse> {
+    fn believed(&self, asked: Moment, _key: &Key, _tags: &[Tag]) -> Arc<Pulse> {
         match self.tracks() {
             true => self.pulse.clone(),
             false => Arc::new(Pulse::up_to(asked.plus(self.bound()))),
@@ -277,7 +288,7 @@ impl Link for Line {
         self.by()
     }
 
-    fn server_ms_at(&self, now: Moment) -> u64 {
+    fn server_ms_at(&self, now: Moment, _key: &Key) -> u64 {
         Line::server_ms_at(self, now)
     }
 
@@ -286,7 +297,7 @@ impl Link for Line {
             let answers = self.read_together(keys, tags).await?;
             let answered = |bytes| Answered { bytes, by: self.by() };
             let values = answers.values.into_iter().map(|bytes| bytes.map(answered)).collect();
-            Ok(Got { values, generations: self.told(answers.tags) })
+            Ok(Got { values, generations: self.told(answers.tags), in_order: true })
         })
     }
 
@@ -309,7 +320,7 @@ impl Link for Line {
             let is_there =
                 matches!(&answer, Value::Array(parts) if parts.last() == Some(&Value::Int(1)));
             let (claim, tags) = (claim(answer, self.by())?, states(answers, self.by())?);
-            Ok(Read { claim, is_there, by: self.by(), tags })
+            Ok(Read { claim, is_there, by: self.by(), tags, in_order: true })
         })
     }
 
