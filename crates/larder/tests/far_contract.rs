@@ -10,7 +10,7 @@
 mod support;
 
 use larder::contract::{self, Console, Scene};
-use support::Server;
+use support::{Cluster, Server};
 
 macro_rules! on_memory {
     ($($group:ident { $($case:ident)* })*) => {
@@ -113,6 +113,68 @@ mod redis_sentinel {
     #[tokio::test]
     async fn the_contract_holds_with_a_console() {
         cases_with_a_console(&Fleet::start().await).await;
+    }
+}
+
+/// One cluster for all cases, which do not meet: to start one takes seconds.
+macro_rules! on_a_cluster {
+    ($($group:ident { $($case:ident)* })*) => {
+        #[tokio::test]
+        async fn the_contract_holds_on_a_cluster() {
+            let cluster = Cluster::of_masters();
+            $($(
+                println!("{}", stringify!($group::$case));
+                contract::$case(&Scene::redis(&cluster.url()).await).await;
+            )*)*
+        }
+    };
+}
+
+macro_rules! on_a_cluster_with_a_console {
+    ($($group:ident { $($case:ident)* })*) => {
+        #[tokio::test]
+        async fn the_contract_with_a_console_holds_on_a_cluster() {
+            let cluster = Cluster::of_masters();
+            $($(
+                println!("{}", stringify!($group::$case));
+                for node in &cluster.nodes {
+                    let _: String = node.ask("FLUSHALL");
+                    let _: String = node.ask("CONFIG RESETSTAT");
+                    let _: String = node.ask("CONFIG SET maxmemory 0");
+                }
+                contract::$case(&Scene::redis(&cluster.url()).await, &cluster).await;
+            )*)*
+        }
+    };
+}
+
+mod cluster {
+    use super::*;
+
+    larder::far_contract_cases!(on_a_cluster);
+    larder::far_contract_redis_cases!(on_a_cluster_with_a_console);
+
+    #[tokio::test]
+    async fn memory_and_a_cluster_answer_every_step_alike() {
+        let cluster = Cluster::of_masters();
+        for seed in 1..=6 {
+            contract::conforms(&cluster.url(), seed, 300).await;
+        }
+    }
+}
+
+/// What names a key is asked of its node; all else of every node, and the answers are taken together.
+impl Console for Cluster {
+    fn run(&self, words: &[&[u8]]) -> String {
+        let of_all = ["DBSIZE", "INFO", "CONFIG", "FLUSHALL", "CLIENT", "SCRIPT"];
+        if !of_all.iter().any(|word| word.as_bytes() == words[0]) {
+            return self.nodes[self.master_of(self.slot(words[1]))].run(words);
+        }
+        let answers: Vec<String> = self.nodes.iter().map(|node| node.run(words)).collect();
+        match answers.iter().map(|answer| answer.parse::<u64>().ok()).sum::<Option<u64>>() {
+            Some(sum) => sum.to_string(),
+            None => answers.concat(),
+        }
     }
 }
 

@@ -17,8 +17,17 @@ pub(super) const LOOKS: &str = "redis://user:password@host:6379/0";
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    Tcp { host: String, port: u16, tls: bool },
+    Tcp {
+        host: String,
+        port: u16,
+        tls: bool,
+    },
     Unix(PathBuf),
+    /// Some of a cluster's nodes.
+    Cluster {
+        nodes: Vec<(String, u16)>,
+        tls: bool,
+    },
 }
 
 /// Where Redis is. Prints without user name and password.
@@ -36,12 +45,28 @@ impl fmt::Display for Address {
         match &self.place {
             Place::Tcp { host, port, tls } => {
                 let scheme = if *tls { "rediss" } else { "redis" };
-                match host.contains(':') {
-                    true => write!(f, "{scheme}://[{host}]:{port}/{database}"),
-                    false => write!(f, "{scheme}://{host}:{port}/{database}"),
+                write!(f, "{scheme}://{}/{database}", Shown(host, *port))
+            }
+            Place::Cluster { nodes, tls } => {
+                f.write_str(if *tls { "rediss+cluster://" } else { "redis+cluster://" })?;
+                for (at, (host, port)) in nodes.iter().enumerate() {
+                    write!(f, "{}{}", if at > 0 { "," } else { "" }, Shown(host, *port))?;
                 }
+                Ok(())
             }
             Place::Unix(path) => write!(f, "redis+unix://{}?db={database}", path.display()),
+        }
+    }
+}
+
+struct Shown<'a>(&'a str, u16);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shown(host, port) = self;
+        match host.contains(':') {
+            true => write!(f, "[{host}]:{port}"),
+            false => write!(f, "{host}:{port}"),
         }
     }
 }
@@ -55,14 +80,16 @@ impl Address {
             "redis" => over_tcp(rest, false),
             "rediss" => over_tcp(rest, true),
             "redis+unix" | "unix" => over_unix(rest),
+            "redis+cluster" => to_cluster(rest, false),
+            "rediss+cluster" => to_cluster(rest, true),
             _ => wrong(
-                "the scheme is none of redis, rediss, redis+unix, unix, redis+sentinel and rediss+sentinel",
+                "the scheme is none of redis, rediss, redis+unix, unix, redis+sentinel, rediss+sentinel, redis+cluster and rediss+cluster",
             ),
         }
     }
 
     pub(super) fn is_tls(&self) -> bool {
-        matches!(self.place, Place::Tcp { tls: true, .. })
+        matches!(self.place, Place::Tcp { tls: true, .. } | Place::Cluster { tls: true, .. })
     }
 }
 
@@ -72,17 +99,38 @@ pub(super) fn wrong<T>(what: &str) -> Result<T, Error> {
 }
 
 fn over_tcp(rest: &str, tls: bool) -> Result<Address, Error> {
+    let Parts { hosts, database, credentials } = parts(rest)?;
+    let (host, port) = host_and_port(hosts, PORT)?;
+    Ok(Address { place: Place::Tcp { host, port, tls }, database, credentials })
+}
+
+fn to_cluster(rest: &str, tls: bool) -> Result<Address, Error> {
+    let Parts { hosts, database, credentials } = parts(rest)?;
+    if database > 0 {
+        return wrong("there is a database, and a cluster has none but 0");
+    }
+    let nodes = hosts.split(',').map(|host| host_and_port(host, PORT)).collect::<Result<_, _>>()?;
+    Ok(Address { place: Place::Cluster { nodes, tls }, database, credentials })
+}
+
+/// What a URL of a server is made of.
+struct Parts<'a> {
+    hosts: &'a str,
+    database: u32,
+    credentials: Option<Credentials>,
+}
+
+fn parts(rest: &str) -> Result<Parts<'_>, Error> {
     let (authority, after) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     if after.contains('@') {
         return wrong(
             "the user name or password holds a /, ? or #: write it as %2F, %3F or %23, and @ as %40",
         );
     }
-    let (login, host_port) = match authority.rsplit_once('@') {
-        Some((login, host_port)) => (login, host_port),
+    let (login, hosts) = match authority.rsplit_once('@') {
+        Some((login, hosts)) => (login, hosts),
         None => ("", authority),
     };
-    let (host, port) = host_and_port(host_port, PORT)?;
     let (after, fragment) = cut(after, '#');
     match fragment {
         None => {}
@@ -101,11 +149,8 @@ fn over_tcp(rest: &str, tls: bool) -> Result<Address, Error> {
             _ => return wrong("the ? part names something else than protocol"),
         }
     }
-    Ok(Address {
-        place: Place::Tcp { host, port, tls },
-        database: database(path.trim_matches('/'))?,
-        credentials: login_of(login)?,
-    })
+    let database = database(path.trim_matches('/'))?;
+    Ok(Parts { hosts, database, credentials: login_of(login)? })
 }
 
 fn over_unix(rest: &str) -> Result<Address, Error> {
@@ -265,6 +310,10 @@ mod tests {
     #[test]
     fn every_part_is_read() {
         let tcp = |host: &str, port, tls| Place::Tcp { host: host.to_owned(), port, tls };
+        let cluster = |nodes: &[(&str, u16)], tls| {
+            let nodes = nodes.iter().map(|(host, port)| ((*host).to_owned(), *port)).collect();
+            Place::Cluster { nodes, tls }
+        };
         let user = |name: &str, password: &str| Some(Credentials::password(password).user(name));
         for (url, place, database, credentials) in [
             ("redis://h", tcp("h", 6379, false), 0, None),
@@ -276,6 +325,13 @@ mod tests {
             ("redis://u:p@q@h", tcp("h", 6379, false), 0, user("u", "p@q")),
             ("redis://u@h", tcp("h", 6379, false), 0, user("u", "")),
             ("redis://@h", tcp("h", 6379, false), 0, None),
+            (
+                "redis+cluster://h,[::1]:7,i:8/0",
+                cluster(&[("h", 6379), ("::1", 7), ("i", 8)], false),
+                0,
+                None,
+            ),
+            ("rediss+cluster://u:p@h/", cluster(&[("h", 6379)], true), 0, user("u", "p")),
             ("redis+unix:///run/r%20s", Place::Unix("/run/r s".into()), 0, None),
             ("unix:///r?db=2&user=u&pass=a%26+b", Place::Unix("/r".into()), 2, user("u", "a&+b")),
         ] {
@@ -317,6 +373,9 @@ mod tests {
             ("redis://h?protocol=hunter2", "the protocol"),
             ("redis://h/0#hunter2", "the # part"),
             ("rediss://:hunter2@h#insecure", "#insecure"),
+            ("redis+cluster://:hunter2@h,", "no host"),
+            ("redis+cluster://h,:hunter2@i,j:x", "the port"),
+            ("redis+cluster://:hunter2@h/1", "a database"),
             ("redis+unix://hunter2", "the path"),
             ("redis+unix:///r%zz?pass=hunter2", "the path holds a %"),
             ("redis+unix:///r%00?pass=hunter2", "the path cannot be"),
@@ -345,6 +404,7 @@ mod tests {
             ("redis://u:hunter2@h/3", "redis://h:6379/3"),
             ("rediss://:hunter2@[::1]:7", "rediss://[::1]:7/0"),
             ("unix:///r?pass=hunter2&db=1", "redis+unix:///r?db=1"),
+            ("rediss+cluster://u:hunter2@h,[::1]:7", "rediss+cluster://h:6379,[::1]:7"),
         ] {
             let address = read(url);
             assert_eq!(address.to_string(), shown);

@@ -47,6 +47,10 @@ pub(crate) struct Wishes {
 
 impl Wishes {
     /// Is the URL one that names sentinels, and not the server?
+    pub(crate) fn names_a_cluster(&self) -> bool {
+        self.url.starts_with("redis+cluster://") || self.url.starts_with("rediss+cluster://")
+    }
+
     pub(crate) fn names_sentinels(&self) -> bool {
         self.url.starts_with("redis+sentinel://") || self.url.starts_with("rediss+sentinel://")
     }
@@ -137,6 +141,18 @@ impl Access {
         Ok(access)
     }
 
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// The nodes that the URL names, if it is that of a cluster.
+    pub(super) fn nodes(&self) -> &[(String, u16)] {
+        match &self.address.place {
+            Place::Cluster { nodes, .. } => nodes,
+            _ => &[],
+        }
+    }
+
     /// What a connection is called in `CLIENT LIST`.
     pub(super) fn name(&self, part: &str) -> String {
         format!("larder:{}:{part}", self.app)
@@ -166,6 +182,8 @@ impl Access {
             },
             #[cfg(not(unix))]
             Place::Unix(_) => self.wrong("this system has no unix sockets"),
+            // Each of its nodes is reached at an address of its own.
+            Place::Cluster { .. } => self.wrong("a cluster is not one server"),
         }
     }
 
@@ -206,7 +224,9 @@ impl Access {
             (Login::Asked(_), Whom::Redis, _) => "what redis_credentials gives",
             (Login::Asked(_), Whom::Sentinel, _) => "what sentinel_credentials gives",
             (Login::Fixed(_), Whom::Sentinel, _) => "sentinel_user= and sentinel_pass= in the URL",
-            (Login::Fixed(_), _, Place::Tcp { .. }) => "the URL's user:password@ part",
+            (Login::Fixed(_), _, Place::Tcp { .. } | Place::Cluster { .. }) => {
+                "the URL's user:password@ part"
+            }
             (Login::Fixed(_), _, Place::Unix(_)) => "user= and pass= in the URL",
         }
     }
@@ -228,6 +248,9 @@ impl Access {
 fn tunnel(address: &Address, tls: Option<&super::Tls>) -> Result<Option<Tunnel>, Error> {
     let host = match (&address.place, tls) {
         (Place::Tcp { host, tls: true, .. }, _) => host.clone(),
+        (Place::Cluster { nodes, tls: true }, _) => {
+            nodes.first().map(|(host, _)| host.clone()).unwrap_or_default()
+        }
         (_, None) => return Ok(None),
         (_, Some(_)) => {
             return config("tls is given, and the redis URL does not begin with rediss://");
@@ -520,7 +543,7 @@ pub(super) fn silent(access: &Access) -> NoConnection {
 fn not_redis(access: &Access, why: &str) -> NoConnection {
     let hint = match access.address.place {
         Place::Tcp { tls: false, .. } => "check host and port; a port for TLS needs rediss://",
-        Place::Tcp { tls: true, .. } => "check host and port",
+        Place::Tcp { tls: true, .. } | Place::Cluster { .. } => "check host and port",
         Place::Unix(_) => "check the path",
     };
     let text = format!("{access} does not speak Redis' protocol ({why}): {hint}");

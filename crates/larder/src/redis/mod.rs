@@ -5,6 +5,7 @@
 //! connections, heartbeats and scripts, and of no entry.
 
 mod address;
+pub(crate) mod cluster;
 mod connect;
 mod credentials;
 mod forgotten;
@@ -20,10 +21,10 @@ mod wire;
 pub(crate) use connect::{Access, AddressMap, NoConnection, Role, Wishes};
 pub(crate) use credentials::Ask;
 pub use credentials::Credentials;
-pub(crate) use reads::string;
+pub(crate) use reads::{Answers, string};
 pub(crate) use script::Script;
 pub(crate) use sentinel::{Sentinels, Times};
-pub(crate) use supervisor::{Line, Pushed, Supervisor, Terms};
+pub(crate) use supervisor::{Line, Pushed, Reading, Supervisor, Terms};
 #[cfg(feature = "tls")]
 pub use tls::Tls;
 pub(crate) use whereabouts::{Fixed, Whereabouts};

@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::sync::{Notify, oneshot};
 
-use super::supervisor::Line;
+use super::supervisor::{Line, Reading};
 use crate::error::FarError;
 use crate::key::{Key, Tag};
 
@@ -55,9 +55,13 @@ impl Waiting {
 }
 
 /// What lies under the names. What is no string, or of a tag not of sixteen bytes, counts as nothing.
+#[derive(Default)]
 pub(crate) struct Answers {
     pub(crate) values: SmallVec<[Option<Vec<u8>>; 1]>,
     pub(crate) tags: SmallVec<[Option<[u8; 16]>; 2]>,
+    /// Where names are read [apart](super::Reading::Apart) each may be refused by itself. It counts as
+    /// nothing above, and its refusal stands here, by its place among the keys and then the tags.
+    pub(crate) refused: Vec<(usize, Value)>,
 }
 
 type Reply = Result<Answers, FarError>;
@@ -249,12 +253,21 @@ impl Line {
         &self,
         asked: &[Asked<'_>],
     ) -> Result<impl Iterator<Item = Answers> + use<>, FarError> {
-        let batch = Batch::of(asked, self.app());
+        let batch = Batch::of(asked, self.app(), self.reading());
         if batch.names == 0 {
             return Ok(batch.dealt(Vec::new()));
         }
+        let answers = self.ask(&batch.commands, self.deadline()).await?;
+        if self.reading() == Reading::Apart {
+            return match answers.len() == batch.names {
+                true => Ok(batch.dealt(answers)),
+                false => {
+                    Err(FarError::Refused("GET gave other answers than were asked".to_owned()))
+                }
+            };
+        }
         let mut values = Vec::with_capacity(batch.names);
-        for answer in self.ask(&batch.commands, self.deadline()).await? {
+        for answer in answers {
             match answer.extract_error() {
                 Ok(Value::Array(some)) => values.extend(some),
                 Ok(_) => return Err(FarError::Refused("MGET gave no list".to_owned())),
@@ -282,9 +295,9 @@ struct Batch {
 }
 
 impl Batch {
-    fn of(asked: &[Asked<'_>], app: &str) -> Batch {
+    fn of(asked: &[Asked<'_>], app: &str, reading: Reading) -> Batch {
         let keys = asked.iter().map(|asked| asked.keys.len()).sum();
-        let (mut names, mut places) = (Names::default(), Vec::with_capacity(asked.len()));
+        let (mut names, mut places) = (Names::of(reading), Vec::with_capacity(asked.len()));
         for key in asked.iter().flat_map(|asked| asked.keys) {
             names.add(key.v());
         }
@@ -304,30 +317,54 @@ impl Batch {
     /// To each caller what it asked for. There is a value for each name.
     fn dealt(self, mut values: Vec<Value>) -> impl Iterator<Item = Answers> + use<> {
         let tags = values.split_off(self.keys.min(values.len()));
-        let tags: Vec<Option<[u8; 16]>> =
-            tags.into_iter().map(|tag| string(tag)?.try_into().ok()).collect();
+        let tags: Vec<Result<Option<[u8; 16]>, Value>> = tags
+            .into_iter()
+            .map(|tag| said(tag).map(|bytes| bytes.and_then(|bytes| bytes.try_into().ok())))
+            .collect();
         let (mut values, mut places) = (values.into_iter(), self.places.into_iter());
-        self.callers.into_iter().map(move |(keys, of_tags)| Answers {
-            values: values.by_ref().take(keys).map(string).collect(),
-            tags: places
-                .by_ref()
-                .take(of_tags)
-                .map(|place| tags.get(place).copied().flatten())
-                .collect(),
+        self.callers.into_iter().map(move |(keys, of_tags)| {
+            let mut answers = Answers::default();
+            for (at, value) in values.by_ref().take(keys).enumerate() {
+                let value = said(value);
+                answers.values.push(value.unwrap_or_else(|why| {
+                    answers.refused.push((at, why));
+                    None
+                }));
+            }
+            for (at, place) in places.by_ref().take(of_tags).enumerate() {
+                answers.tags.push(match tags.get(place) {
+                    Some(Ok(tag)) => *tag,
+                    Some(Err(why)) => {
+                        answers.refused.push((keys + at, why.clone()));
+                        None
+                    }
+                    None => None,
+                });
+            }
+            answers
         })
     }
 }
 
 /// The commands that ask for them.
-#[derive(Default)]
 struct Names {
+    reading: Reading,
     full: Pipeline,
     last: Option<Cmd>,
     count: usize,
 }
 
 impl Names {
+    fn of(reading: Reading) -> Names {
+        Names { reading, full: Pipeline::default(), last: None, count: 0 }
+    }
+
     fn add(&mut self, name: &[u8]) {
+        if self.reading == Reading::Apart {
+            self.full.cmd("GET").arg(name);
+            self.count += 1;
+            return;
+        }
         if self.count.is_multiple_of(NAMES_MAX)
             && let Some(full) = self.last.take()
         {
@@ -341,6 +378,14 @@ impl Names {
         let mut commands = self.full;
         self.last.map(|last| commands.add_command(last));
         (self.count, commands)
+    }
+}
+
+/// What lies there, if it is a string; the refusal, if it says nothing of what lies there.
+fn said(answer: Value) -> Result<Option<Vec<u8>>, Value> {
+    match answer {
+        Value::ServerError(why) if why.code() != "WRONGTYPE" => Err(Value::ServerError(why)),
+        answer => Ok(string(answer)),
     }
 }
 
@@ -374,7 +419,7 @@ mod tests {
             (keys(&["c"]), tags(&[])),
         ];
         let asked: Vec<_> = asked.iter().map(|(keys, tags)| Asked { keys, tags }).collect();
-        let batch = Batch::of(&asked, "app");
+        let batch = Batch::of(&asked, "app", Reading::Together);
         let said = String::from_utf8(batch.commands.get_packed_pipeline()).unwrap();
         let said: Vec<&str> = said.lines().skip(2).step_by(2).collect();
         let expected = ["MGET", "a", "b", "c", "app:t:{.t}", "app:t:{.u}"];
@@ -418,7 +463,7 @@ mod tests {
     fn no_command_names_more_than_its_share() {
         let many: Vec<String> = (0..300).map(|i| i.to_string()).collect();
         let many = keys(&many.iter().map(String::as_str).collect::<Vec<_>>());
-        let batch = Batch::of(&[Asked { keys: &many, tags: &[] }], "app");
+        let batch = Batch::of(&[Asked { keys: &many, tags: &[] }], "app", Reading::Together);
         assert_eq!((batch.names, batch.commands.len()), (300, 3));
     }
 }

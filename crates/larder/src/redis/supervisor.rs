@@ -49,6 +49,15 @@ pub(crate) enum Pushed<'a> {
     Another,
 }
 
+/// How several names are read at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// By a command for all.
+    Together,
+    /// By one for each: a node of a cluster takes no command whose names are in several slots.
+    Apart,
+}
+
 /// What every connection of one process shares.
 #[derive(Clone)]
 pub(crate) struct Terms {
@@ -56,6 +65,7 @@ pub(crate) struct Terms {
     /// Tags stand under it.
     pub(crate) app: Arc<str>,
     pub(crate) scripts: &'static [&'static Script],
+    pub(crate) reading: Reading,
     /// The bound B.
     pub(crate) bound: Duration,
     /// How long one call may take.
@@ -81,6 +91,8 @@ pub(crate) struct Line {
     forgotten: Forgotten,
     /// Once is loud enough.
     said_gap: AtomicBool,
+    /// When the last heartbeat that was answered was sent.
+    heard: AtomicU64,
     /// The server's clock less ours, in milliseconds.
     ahead_ms: AtomicI64,
     lost: Arc<Notify>,
@@ -140,6 +152,24 @@ impl Line {
         Ok(answers)
     }
 
+    /// Somebody else says that the server is what it should be, and was asked after this connection was
+    /// made: from now on it is believed, as far as its own heartbeats reach.
+    pub(super) fn vouch(&self) {
+        if !self.spot.vouched.is_given() {
+            let heard = Moment::from_bits(self.heard.load(Ordering::Acquire));
+            let until = heard.plus(self.terms.bound);
+            self.spot.vouched.covers_until(until);
+            if self.tracks {
+                self.pulse.proven_until(until);
+            }
+        }
+    }
+
+    /// Would an answer be believed at `now`?
+    pub(super) fn is_usable(&self, now: Moment) -> bool {
+        self.spot.vouched.covers(now)
+    }
+
     /// Does somebody vouch for the server, now?
     pub(crate) fn vouched(&self) -> Result<(), FarError> {
         match self.spot.vouched.covers(self.terms.clock.now()) {
@@ -150,7 +180,7 @@ impl Line {
 
     /// Past the breaker, and whoever it is that answers: for heartbeats. What the server has forgotten of our scripts
     /// it is told again, once.
-    async fn ask_anyone(
+    pub(super) async fn ask_anyone(
         &self,
         pipeline: &Pipeline,
         deadline: Duration,
@@ -180,6 +210,10 @@ impl Line {
             return FarError::Broken(why.to_string());
         }
         FarError::Refused(why.to_string())
+    }
+
+    pub(super) fn reading(&self) -> Reading {
+        self.terms.reading
     }
 
     pub(super) fn clock(&self) -> &Clock {
@@ -229,6 +263,7 @@ impl Line {
             asked.cmd("INFO").arg("stats").arg("replication");
         }
         self.terms.whereabouts.ask(&mut asked);
+        let sent = self.terms.clock.now();
         let answers = self.ask_anyone(&asked, deadline).await?;
         let mut answers = answers.into_iter();
         let time = answers.next().map(Value::extract_error).transpose();
@@ -254,7 +289,7 @@ impl Line {
                 return Err(FarError::Refused(text.to_owned()));
             }
         }
-        let judged = self.terms.whereabouts.judge(&self.spot, answers.as_slice());
+        let judged = self.terms.whereabouts.judge(&self.spot, sent, answers.as_slice());
         judged.map_err(FarError::Refused)?;
         Ok(time.as_ref().and_then(server_ms))
     }
@@ -266,6 +301,7 @@ impl Line {
         let middle = ms(sent.plus(took / 2));
         let ahead = i64::try_from(i128::from(server_ms) - i128::from(middle)).unwrap_or(0);
         self.ahead_ms.store(ahead, Ordering::Relaxed);
+        self.heard.store(sent.to_bits(), Ordering::Release);
         if self.tracks {
             // No further than the word for the server reaches.
             let proven = sent.plus(self.terms.bound);
@@ -414,7 +450,7 @@ impl Supervisor {
             forgotten,
             answered,
         } = dialled;
-        terms.whereabouts.judge(spot, &answered).map_err(away)?;
+        terms.whereabouts.judge(spot, sent, &answered).map_err(away)?;
         if self.role == Role::Tracked
             && !tracks
             && !self.said_untracked.swap(true, Ordering::Relaxed)
@@ -424,7 +460,7 @@ impl Supervisor {
                 "the server refuses CLIENT TRACKING: near copies end with the bound, and waiters poll; grant +client|tracking"
             );
         }
-        let ahead_ms = AtomicI64::new(0);
+        let (ahead_ms, heard) = (AtomicI64::new(0), AtomicU64::new(Moment::NEVER.to_bits()));
         let terms = terms.clone();
         let (reads, runtime) = (Reads::default(), Handle::current());
         let line = Arc::new_cyclic(|me| Line {
@@ -437,6 +473,7 @@ impl Supervisor {
             history,
             forgotten,
             said_gap: AtomicBool::new(false),
+            heard,
             ahead_ms,
             lost,
             reads,

@@ -40,9 +40,9 @@ pub(crate) trait Whereabouts: fmt::Display + Send + Sync {
     /// Adds to what a new connection is asked before it is used, and to each heartbeat.
     fn ask(&self, _heartbeat: &mut Pipeline) {}
 
-    /// Judges the answers, refusals among them, to what [`ask`](Self::ask) added. An error ends the
-    /// connection for good.
-    fn judge(&self, _spot: &Spot, _answers: &[Value]) -> Result<(), String> {
+    /// Judges the answers, refusals among them, to what [`ask`](Self::ask) added; it was sent at `sent`. An
+    /// error ends the connection for good.
+    fn judge(&self, _spot: &Spot, _sent: Moment, _answers: &[Value]) -> Result<(), String> {
         Ok(())
     }
 
@@ -73,6 +73,11 @@ impl Vouched {
     /// Puts its end off.
     pub(crate) fn covers_until(&self, moment: Moment) {
         self.pulse.proven_until(moment);
+    }
+
+    /// Has anybody ever spoken for the server?
+    pub(crate) fn is_given(&self) -> bool {
+        self.until() > Moment::NEVER
     }
 
     /// Takes it back. The connection is given up, with the first reason given.

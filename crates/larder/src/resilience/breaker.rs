@@ -243,6 +243,14 @@ impl Breaker {
         Breaker { is_shut: AtomicBool::new(false), circuit, of, clock, observe }
     }
 
+    /// One with the same settings, for another server.
+    #[cfg(feature = "redis")]
+    pub(crate) fn of_another(&self, of: String) -> Breaker {
+        let Circuit { settings, slow_after, .. } = &*self.circuit.lock();
+        let settings = BreakerSettings { slow_after: Some(*slow_after), ..settings.clone() };
+        Breaker::new(settings, *slow_after, of, self.clock.clone(), self.observe.clone())
+    }
+
     /// Would a call be let through now? Takes no place.
     pub(crate) fn admits(&self) -> bool {
         !self.is_shut.load(Ordering::Acquire) || self.circuit.lock().admits(self.clock.now())

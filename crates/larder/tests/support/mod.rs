@@ -14,6 +14,7 @@
 #![allow(unreachable_pub, reason = "it is a module of each test file, and none of them has a door")]
 
 pub mod authority;
+pub mod cluster;
 pub mod ear;
 pub mod false_sentinel;
 pub mod process;
@@ -25,6 +26,7 @@ pub mod versions;
 pub mod world;
 
 pub use authority::{Authority, Paper};
+pub use cluster::Cluster;
 pub use ear::{Ear, Heard};
 pub use false_sentinel::FalseSentinel;
 pub use process::Process;

@@ -200,7 +200,7 @@ fn launch(port: u16, folder: &PathBuf, settings: &[String]) -> Option<Child> {
         if child.try_wait().unwrap().is_some() {
             return None;
         }
-        if pid.exists() && answers(port) {
+        if pid.exists() && answers_with(port, Duration::from_secs(1)) {
             return Some(child);
         }
         std::thread::sleep(Duration::from_millis(5));
@@ -210,10 +210,11 @@ fn launch(port: u16, folder: &PathBuf, settings: &[String]) -> Option<Child> {
     None
 }
 
-fn answers(port: u16) -> bool {
+/// Whether a server answers there within `patience`.
+pub fn answers_with(port: u16, patience: Duration) -> bool {
     use std::io::{Read, Write};
     let Ok(mut socket) = TcpStream::connect(("127.0.0.1", port)) else { return false };
-    let _ = socket.set_read_timeout(Some(Duration::from_secs(1)));
+    let _ = socket.set_read_timeout(Some(patience));
     let mut start = [0; 5];
     // A server that asks for a password answers too.
     socket.write_all(b"PING\r\n").is_ok()

@@ -21,10 +21,14 @@ use crate::observe::Observe;
 use crate::policy::{AfterFailover, BreakerSettings};
 use crate::pulse::Pulse;
 use crate::redis::{
-    Access, Fixed, Line, NoConnection, Pushed, Role, Script, Sentinels, Supervisor, Terms, Times,
-    Whereabouts, Wishes, string,
+    Access, Fixed, Line, NoConnection, Pushed, Reading, Role, Script, Sentinels, Supervisor, Terms,
+    Times, Whereabouts, Wishes, string,
 };
 use crate::resilience::breaker::Breaker;
+
+mod cluster;
+
+use cluster::ClusterFar;
 
 static READ: Script = Script::new(include_str!("scripts/read.lua"));
 static STORE: Script = Script::new(include_str!("scripts/store.lua"));
@@ -74,6 +78,10 @@ pub(crate) async fn open(
     clock: Clock,
     observe: Observe,
 ) -> Result<Arc<dyn Far>, Error> {
+    if settings.wishes.names_a_cluster() {
+        let far = ClusterFar::open(settings, app, changes, clock, observe).await?;
+        return Ok(Arc::new(far));
+    }
     Ok(Arc::new(RedisFar::open(settings, app, changes, clock, observe).await?))
 }
 
@@ -103,6 +111,7 @@ impl RedisFar {
             whereabouts: whereabouts.clone(),
             app: Arc::from(app),
             scripts: &ALL,
+            reading: Reading::Together,
             bound: settings.bound,
             deadline: settings.deadline,
             after_failover: settings.after_failover,

@@ -308,7 +308,7 @@ impl Whereabouts for Sentinels {
 
     /// A majority's word is not enough: what it names may not have taken its place yet, or may have been
     /// restarted as something else.
-    fn judge(&self, _spot: &Spot, answers: &[Value]) -> Result<(), String> {
+    fn judge(&self, _spot: &Spot, _sent: Moment, answers: &[Value]) -> Result<(), String> {
         let role = match answers.first() {
             Some(Value::Array(parts)) => parts.first().cloned().and_then(super::string),
             _ => None,

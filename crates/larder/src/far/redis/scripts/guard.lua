@@ -6,15 +6,5 @@
 -- cost    O(guards open on the key), one round trip
 -- why Lua: a guard joins those of other writers, and takes a load's place
 redis.call('UNLINK', KEYS[1])
-local now = now_ms()
-local deadline = now + ARGV[2]
-local record = redis.pcall('GET', KEYS[2])
-local mark, open, latest = 'W=', '', deadline
-if is_guarded(record) then
-  open, latest = open_guards(record, ARGV[1], now, deadline)
-  if open ~= '' then
-    mark = string.sub(record, 1, 2)
-  end
-end
-redis.call('SET', KEYS[2], mark .. open .. ARGV[1] .. string.format('%013d', deadline), 'PX', latest - now)
+claim(KEYS[2], ARGV[1], ARGV[2])
 return 1

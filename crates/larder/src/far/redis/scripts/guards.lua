@@ -43,3 +43,31 @@ local function fin(lease, own)
   redis.call('SET', lease, 'W!' .. open, 'PX', latest - now)
 end
 
+-- Adds the guard of `own` to those that are open, or puts it in the place of what is there.
+local function claim(lease, own, ms)
+  local now = now_ms()
+  local deadline = now + ms
+  local record = redis.pcall('GET', lease)
+  local mark, open, latest = 'W=', '', deadline
+  if is_guarded(record) then
+    open, latest = open_guards(record, own, now, deadline)
+    if open ~= '' then
+      mark = string.sub(record, 1, 2)
+    end
+  end
+  redis.call('SET', lease, mark .. open .. own .. string.format('%013d', deadline), 'PX', latest - now)
+end
+
+-- Marks a value as no longer fresh; what cannot be marked goes.
+local function mark(value)
+  local flags = redis.pcall('GETRANGE', value, 2, 2)
+  local marked = flags
+  if type(flags) == 'string' and flags ~= '' then
+    local byte = string.byte(flags)
+    marked = redis.pcall('SETRANGE', value, 2, string.char(byte < 128 and byte + 128 or byte))
+  end
+  if type(marked) ~= 'number' then  -- too short, of a wrong type, or refused
+    redis.call('UNLINK', value)
+  end
+end
+
