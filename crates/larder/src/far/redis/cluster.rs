@@ -77,6 +77,13 @@ pub(super) struct ClusterFar {
     clock: Clock,
 }
 
+impl Drop for ClusterFar {
+    fn drop(&mut self) {
+        // Its tasks hold the map, and would never end by themselves.
+        self.cluster.close();
+    }
+}
+
 impl ClusterFar {
     /// Connects twice to each master.
     pub(super) async fn open(
@@ -121,6 +128,28 @@ impl ClusterFar {
     /// The road of what ends entries.
     fn ends(&self) -> Result<Route, FarError> {
         self.cluster.route(Role::Untracked)
+    }
+
+    /// Ends all, each in one command where that can be.
+    async fn end_within(
+        &self,
+        ended: &[Ended],
+        soft: SoftHalf,
+        left: impl Fn() -> Duration,
+    ) -> Result<(), FarError> {
+        let route = self.ends()?;
+        let end = |ended: &Ended| asks(slot_of(ended), end_of(ended, route.app(), soft));
+        let questions: Vec<Question> = ended.iter().map(end).collect();
+        let answers = route.ask(&questions, Patience::ToTheEnd, left()).await?;
+        let mut steps = Vec::new();
+        for (ended, Answer { value, on_its_way, .. }) in ended.iter().zip(answers) {
+            if on_its_way || is_try_again(&value) {
+                steps.push(steps_of(ended, route.app(), soft));
+            } else {
+                accepted(value)?;
+            }
+        }
+        in_steps(&route, steps, left).await
     }
 
     /// How much is left, from now on, of the time that an end has.
@@ -210,19 +239,18 @@ impl Far for ClusterFar {
 
     fn end<'a>(&'a self, ended: &'a [Ended], soft: SoftHalf) -> Reply<'a, ()> {
         Box::pin(async move {
-            let (route, left) = (self.ends()?, self.left());
-            let end = |ended: &Ended| asks(slot_of(ended), end_of(ended, route.app(), soft));
-            let questions: Vec<Question> = ended.iter().map(end).collect();
-            let answers = route.ask(&questions, Patience::ToTheEnd, left()).await?;
-            let mut steps = Vec::new();
-            for (ended, Answer { value, on_its_way, .. }) in ended.iter().zip(answers) {
-                if on_its_way || is_try_again(&value) {
-                    steps.push(steps_of(ended, route.app(), soft));
-                } else {
-                    accepted(value)?;
-                }
+            let left = self.left();
+            let mut pauses = Pauses::new(&self.clock, FIRST_PAUSE, LONGEST_PAUSE);
+            loop {
+                let ending = self.end_within(ended, soft, &left).await;
+                // Once more does no harm, and another connection may be there by now.
+                let (Err(FarError::Away | FarError::Broken(_) | FarError::Unvouched), true) =
+                    (&ending, left() > LONGEST_PAUSE)
+                else {
+                    return ending;
+                };
+                pauses.pause().await;
             }
-            in_steps(&route, steps, left).await
         })
     }
 

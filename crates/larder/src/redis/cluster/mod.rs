@@ -186,9 +186,11 @@ impl Cluster {
         };
         let mut views = self.views(&made).await;
         if believed(&views).is_none() {
-            let elsewhere = self.known.lock().clone();
-            let places = if elsewhere.is_empty() { &self.seeds } else { &elsewhere };
-            views.extend(self.ask_around(places).await.unwrap_or_default());
+            let mut places = self.known.lock().clone();
+            places.extend(self.seeds.iter().cloned());
+            places.sort();
+            places.dedup();
+            views.extend(self.ask_around(&places).await.unwrap_or_default());
         }
         for (member, lines) in &made {
             if is_named_master(&views, member) {
