@@ -9,18 +9,51 @@
 
 mod support;
 
-use larder::Tag;
-use support::{Cluster, Source, World};
+use std::time::Duration;
+
+use larder::{AfterFailover, ErrorKind, Larder, LarderBuilder, Origin, SECOND, Stored, Tag};
+use support::{Cluster, NEVER, PATIENT, Proxy, Server, Source, Way, World, until};
 
 /// Names that are meant to fall apart, or into a slot that is not theirs.
 const HOSTILE: [&str; 8] = ["", "}x", "{", "}", "{}", "{a}b", "a{b}c{d}", "x}{y"];
+
+fn builder(cluster: &Cluster) -> LarderBuilder {
+    Larder::builder("test").redis(cluster.url()).far_deadline(PATIENT).require_far()
+}
+
+/// Which master has the value of a key of `words`.
+fn of_key(cluster: &Cluster, key: &str) -> usize {
+    cluster.master_of(cluster.slot(format!("test:words:1:v:{{.1.{key}}}").as_bytes()))
+}
+
+/// Which has a tag.
+fn of_tag(cluster: &Cluster, tag: &str) -> usize {
+    cluster.master_of(cluster.slot(format!("test:t:{{.{tag}}}").as_bytes()))
+}
+
+/// A tag whose generation lies on that master.
+fn tag_on(cluster: &Cluster, master: usize) -> String {
+    let tags = (0..).map(|number| format!("t{number}"));
+    tags.into_iter().find(|tag| of_tag(cluster, tag) == master).unwrap()
+}
+
+/// As a process sees it that reaches one of the masters through a wire.
+async fn through(cluster: &Cluster, master: usize, wire: &Proxy, bound: Duration) -> World {
+    let (announced, port) = (cluster.nodes[master].port(), wire.port());
+    let builder = builder(cluster).bound(bound).redis_address_map(move |host, given| {
+        (host.to_owned(), if given == announced { port } else { given })
+    });
+    World::of(builder, &Source::default()).await
+}
 
 #[tokio::test]
 async fn what_is_loaded_by_one_is_found_by_another_and_ended_for_both() {
     let cluster = Cluster::of_masters();
     let source = Source::default();
-    let here = World::beside(&cluster.url(), &source).await;
-    let there = World::beside(&cluster.url(), &source).await;
+    let here = World::of(builder(&cluster), &source).await;
+    // Any one node is enough to begin with.
+    let one = format!("redis+cluster://127.0.0.1:{}", cluster.nodes[2].port());
+    let there = World::beside(&one, &source).await;
     let keys: Vec<String> = (0..60).map(|number| format!("k{number}")).collect();
     let keys: Vec<&str> = keys.iter().map(String::as_str).chain(HOSTILE).collect();
     for key in &keys {
@@ -33,6 +66,7 @@ async fn what_is_loaded_by_one_is_found_by_another_and_ended_for_both() {
     assert_eq!(source.loads(), keys.len());
     for node in &cluster.nodes {
         assert!(!node.keys().is_empty(), "a node was left out");
+        assert_eq!(node.larders().len(), 4, "two connections for each process");
     }
     for key in &keys {
         here.words.invalidate(*key).await.unwrap();
@@ -48,4 +82,291 @@ async fn what_is_loaded_by_one_is_found_by_another_and_ended_for_both() {
     for key in &keys {
         assert_eq!(here.has(key).await, "nothing", "{key}");
     }
+    let _ = (here.larder.close(SECOND).await, there.larder.close(SECOND).await);
+    until("all connections are closed", || async {
+        cluster.nodes.iter().all(|node| node.larders().is_empty())
+    })
+    .await;
+}
+
+/// No command ever named keys of two slots, whatever the keys and tags; and none was refused.
+#[tokio::test]
+async fn no_key_and_no_tag_makes_a_command_cross_slots() {
+    let cluster = Cluster::of_masters();
+    let (world, other) =
+        (World::of(builder(&cluster), &Source::default()).await, builder(&cluster));
+    let other = World::of(other, &world.source).await;
+    for key in HOSTILE {
+        world.source.set(key, "v");
+        for tag in HOSTILE {
+            world.read_tagged(key, tag).await.unwrap();
+            other.words.get(key).await.unwrap();
+            world.words.tagged([tag]).put(key, "w".to_owned()).await.unwrap();
+            world.words.expire(key).await.unwrap();
+            world.larder.expire_tag(tag).await.unwrap();
+        }
+        let guard = world.words.guard(key).await.unwrap();
+        world.read(key).await.unwrap();
+        guard.end().await.unwrap();
+    }
+    let entries = HOSTILE.iter().map(|key| world.words.entry(*key));
+    let tags = HOSTILE.iter().map(|tag| Tag::new(tag).into());
+    world.larder.invalidate(entries.chain(tags)).await.unwrap();
+    let loaded = |keys: Vec<String>| async move {
+        Ok::<_, std::io::Error>(keys.into_iter().map(|key| (key.clone(), key)).collect::<Vec<_>>())
+    };
+    let answers = world.words.tagged(HOSTILE).get_or_load_many(HOSTILE, loaded).await;
+    for (key, answer) in HOSTILE.iter().zip(answers) {
+        assert_eq!(*answer.unwrap().unwrap(), *key);
+    }
+    let found = other.words.tagged(HOSTILE).get_many(HOSTILE).await.unwrap();
+    for (key, found) in HOSTILE.iter().zip(found) {
+        let found = found.unwrap_or_else(|| panic!("{key} is not there"));
+        assert_eq!((found.as_str(), found.origin()), (*key, Origin::Far));
+    }
+    for node in &cluster.nodes {
+        // ERR is what the test's own client hears when it says who it is.
+        let errors: String = node.ask("INFO errorstats");
+        let refused: Vec<&str> =
+            errors.lines().filter(|line| line.starts_with("errorstat_")).collect();
+        assert!(refused.iter().all(|line| line.starts_with("errorstat_ERR:")), "{refused:?}");
+        let commands: String = node.ask("INFO commandstats");
+        let well = |line: &&str| line.contains("rejected_calls=0,failed_calls=0");
+        let failed: Vec<&str> =
+            commands.lines().filter(|line| line.starts_with("cmdstat_") && !well(line)).collect();
+        assert!(failed.is_empty(), "{failed:?}");
+    }
+}
+
+/// What each node reads off its sockets: one for each pipeline that is sent to it.
+struct Meters(Vec<(redis::Connection, u64)>);
+
+impl Meters {
+    async fn on(cluster: &Cluster) -> Meters {
+        let mut meters =
+            Meters(cluster.nodes.iter().map(|node: &Server| (node.client(), 0)).collect());
+        // The last looks at the map, before the two have settled.
+        let mut silent = 0;
+        while silent < 5 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            silent = if meters.trips() == [0; 3] { silent + 1 } else { 0 };
+        }
+        meters
+    }
+
+    /// Since the last time, by node; these questions are not counted.
+    fn trips(&mut self) -> Vec<u64> {
+        let read = |(client, read): &mut (redis::Connection, u64)| {
+            let info: String = redis::cmd("INFO").arg("stats").query(client).unwrap();
+            let now = info.lines().find_map(|line| line.strip_prefix("total_reads_processed:"));
+            let now: u64 = now.unwrap().parse().unwrap();
+            std::mem::replace(read, now).abs_diff(now) - 1
+        };
+        self.0.iter_mut().map(read).collect()
+    }
+}
+
+/// What is one trip on one server is one here, to each node that has a part in it, and to no other.
+#[tokio::test]
+async fn each_call_costs_each_node_the_round_trips_it_says() {
+    let cluster = Cluster::of_masters();
+    let source = Source::default();
+    let quiet = || World::of(builder(&cluster).bound(NEVER), &source);
+    let (here, there) = (quiet().await, quiet().await);
+    let v = of_key(&cluster, "k");
+    let (t, other) = ((v + 1) % 3, (v + 2) % 3);
+    let tag = tag_on(&cluster, t);
+    source.set("k", "v");
+    let mut meters = Meters::on(&cluster).await;
+    let mut expect = |what: &str, at_v: u64, at_t: u64| {
+        let mut expected = vec![0; 3];
+        (expected[v], expected[t], expected[other]) = (at_v, at_t, 0);
+        assert_eq!(meters.trips(), expected, "{what}; value on {v}, tag on {t}");
+    };
+    here.read("k").await.unwrap();
+    expect("a miss that was not expected: value, lease, store", 3, 0);
+    here.read("k").await.unwrap();
+    expect("near", 0, 0);
+    there.read("k").await.unwrap();
+    expect("far", 1, 0);
+    here.words.invalidate("k").await.unwrap();
+    expect("an end", 1, 0);
+    here.read("k").await.unwrap();
+    expect("a miss that was expected: lease, store", 2, 0);
+    here.words.invalidate("k").await.unwrap();
+    expect("an end", 1, 0);
+    here.read_tagged("k", &tag).await.unwrap();
+    expect("with a new tag: read with the lease, and made", 2, 2);
+    there.read_tagged("k", &tag).await.unwrap();
+    expect("far, the value here and its tag there", 1, 1);
+    there.larder.invalidate([there.words.entry("k"), Tag::new(&tag).into()]).await.unwrap();
+    expect("the ends of both", 1, 1);
+    here.larder.sync().await.unwrap();
+    assert_eq!(meters.trips(), [1, 1, 1], "sync asks all");
+}
+
+/// A tag that was read before the value, and made anew in between, says nothing against it.
+#[tokio::test]
+async fn a_tag_that_was_read_before_the_value_ends_nothing_by_itself() {
+    let cluster = Cluster::of_masters();
+    let there = World::of(builder(&cluster), &Source::default()).await;
+    let v = of_key(&cluster, "k");
+    let t = (v + 1) % 3;
+    let tag = tag_on(&cluster, t);
+    there.source.set("k", "old");
+    there.read_tagged("k", &tag).await.unwrap();
+    let wire = Proxy::to(&cluster.nodes[v]);
+    let here = through(&cluster, v, &wire, NEVER).await;
+    let read = cluster.nodes[t].calls("get");
+    wire.hold_all_up();
+    let getting = tokio::spawn({
+        let words = here.words.tagged([tag.as_str()]);
+        async move { words.get("k").await.unwrap().map(|entry| (entry.to_string(), entry.origin())) }
+    });
+    until("the tag is read", || async { cluster.nodes[t].calls("get") > read }).await;
+    there.larder.invalidate_tag(Tag::new(&tag)).await.unwrap();
+    there.source.set("k", "new");
+    assert_eq!(*there.read_tagged("k", &tag).await.unwrap(), "new");
+    wire.let_go();
+    assert_eq!(getting.await.unwrap(), Some(("new".to_owned(), Origin::Far)));
+}
+
+/// What rests on two nodes is served from near while both are heard of; what rests on others does not care.
+#[tokio::test]
+async fn near_serves_nothing_whose_tag_lies_where_nobody_is_heard_any_more() {
+    let cluster = Cluster::of_masters();
+    let there = World::of(builder(&cluster), &Source::default()).await;
+    let v = of_key(&cluster, "k");
+    let t = (v + 1) % 3;
+    let tag = tag_on(&cluster, t);
+    let wire = Proxy::to(&cluster.nodes[t]);
+    let here = through(&cluster, t, &wire, SECOND).await;
+    let beside = (0..).map(|n| format!("b{n}")).find(|key| of_key(&cluster, key) == v).unwrap();
+    there.source.set("k", "old");
+    there.source.set(&beside, "old");
+    there.read_tagged("k", &tag).await.unwrap();
+    there.read(&beside).await.unwrap();
+    for key in ["k", &beside] {
+        assert_eq!(here.has(key).await, "old far");
+        assert_eq!(here.has(key).await, "old near");
+    }
+    wire.swallow_all(Way::Down);
+    there.larder.invalidate_tag(Tag::new(&tag)).await.unwrap();
+    there.larder.settled().await;
+    assert_eq!(here.has("k").await, "nothing", "its tag has ended, and nobody could tell");
+    assert_eq!(here.has(&beside).await, "old near", "its own node is heard");
+    wire.heal();
+    here.source.set("k", "new");
+    until("it is kept again", || async {
+        here.read_tagged("k", &tag).await.unwrap();
+        here.has("k").await == "new near"
+    })
+    .await;
+    assert_eq!(here.has(&beside).await, "old near");
+}
+
+/// Redis tells nobody of keys that go with their slot. The node's own word does.
+#[tokio::test]
+async fn near_forgets_what_lies_in_a_slot_that_was_taken_away_with_its_keys_left_behind() {
+    let cluster = Cluster::of_masters();
+    let (here, there) = (builder(&cluster), builder(&cluster));
+    let here = World::of(here, &Source::default()).await;
+    let there = World::of(there, &here.source).await;
+    for (key, tag) in [("k", None), ("l", Some("tag"))] {
+        here.source.set(key, "old");
+        let slot = match tag {
+            None => {
+                here.read(key).await.unwrap();
+                cluster.slot(format!("test:words:1:v:{{.1.{key}}}").as_bytes())
+            }
+            Some(tag) => {
+                here.read_tagged(key, tag).await.unwrap();
+                cluster.slot(format!("test:t:{{.{tag}}}").as_bytes())
+            }
+        };
+        assert_eq!(here.has(key).await, "old near");
+        let from = cluster.master_of(slot);
+        cluster.take_away(slot, from, (from + 1) % 3);
+        match tag {
+            None => there.words.invalidate(key).await.unwrap(),
+            Some(tag) => there.larder.invalidate_tag(Tag::new(tag)).await.unwrap(),
+        }
+        here.larder.sync().await.unwrap();
+        assert_eq!(
+            here.has(key).await,
+            "nothing",
+            "{key}: what was near is of a node that has it no longer"
+        );
+    }
+}
+
+/// While value and lease may lie in two places a put waits, and is refused when that takes too long; what is ended or
+/// expired or guarded is so in both.
+#[tokio::test]
+async fn on_a_slot_on_its_way_each_call_does_what_it_can() {
+    let cluster = Cluster::of_masters();
+    let source = Source::default();
+    // What has moved already is believed, so that it can be seen to be found.
+    let believing = || builder(&cluster).after_failover(AfterFailover::Accept);
+    let world = || World::of(believing(), &source);
+    let (here, patient) = (world().await, world().await);
+    let impatient = believing().invalidate_deadline(SECOND / 4).open().await.unwrap();
+    let name = b"test:words:1:v:{.1.k}";
+    let slot = cluster.slot(name);
+    let from = cluster.master_of(slot);
+    let to = (from + 1) % 3;
+    here.source.set("k", "old");
+    here.read("k").await.unwrap();
+    cluster.begin_to_move(slot, from, to);
+
+    // The value here, no lease anywhere: it is served, expired, and loaded anew without being kept.
+    assert_eq!(patient.has("k").await, "old far");
+    assert_eq!(patient.has("k").await, "old near");
+    cluster.move_key(name, from, to);
+    until("its way is heard of", || async { patient.has("k").await != "old near" }).await;
+    assert_eq!(patient.has("k").await, "old far");
+    assert_eq!(patient.has("k").await, "old far", "not near: whose news count is about to change");
+    here.words.expire("k").await.unwrap();
+    assert_eq!(patient.has("k").await, "nothing", "no longer fresh");
+    here.source.set("k", "new");
+    assert_eq!(here.read("k").await.unwrap().origin(), Origin::Loaded);
+    here.words.invalidate("k").await.unwrap();
+    assert_eq!(cluster.nodes[to].calls("del"), 0);
+    for at in [from, to] {
+        let found: Vec<String> =
+            cluster.nodes[at].keys().into_iter().filter(|key| key.contains(".1.k}")).collect();
+        assert!(found.is_empty(), "left on {at}: {found:?}");
+    }
+
+    // A guard is a guard.
+    let guard = here.words.guard("k").await.unwrap();
+    let record: Vec<u8> = {
+        let mut client = cluster.nodes[to].client();
+        let _: String = redis::cmd("ASKING").query(&mut client).unwrap();
+        redis::cmd("GET").arg("test:words:1:l:{.1.k}").query(&mut client).unwrap()
+    };
+    assert!(record.starts_with(b"W="), "{}", record.escape_ascii());
+    assert_eq!(patient.read("k").await.unwrap().origin(), Origin::Loaded);
+    assert_eq!(patient.has("k").await, "nothing", "and kept nowhere");
+    guard.end().await.unwrap();
+
+    // A put cannot be split.
+    let words = impatient
+        .cache::<str, String>("words")
+        .lifetime(larder::Lifetime::fresh_for(larder::MINUTE).jitter(0.0))
+        .shared()
+        .unwrap();
+    let refused = words.put("k", "late".to_owned()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Far, "nothing was changed: {refused}");
+    let putting = tokio::spawn({
+        let words = patient.words.clone();
+        async move { words.put("k", "put".to_owned()).await }
+    });
+    let before = cluster.nodes[to].calls("asking");
+    until("the put has been tried", || async { cluster.nodes[to].calls("asking") > before + 2 })
+        .await;
+    while cluster.move_keys(slot, from, to, 100) > 0 {}
+    cluster.end_move(slot, from, to);
+    assert_eq!(putting.await.unwrap().unwrap(), Stored::Stored);
+    assert_eq!(here.has("k").await, "put far");
 }

@@ -79,8 +79,16 @@ impl Cluster {
     }
 
     fn introduce(&self, one: &Server, other: &Server) {
-        let bus: Vec<String> = other.ask("CONFIG GET cluster-port");
-        let _: String = one.ask(&format!("CLUSTER MEET 127.0.0.1 {} {}", other.port(), bus[1]));
+        let setting = |name: &str| {
+            let pair: Vec<String> = other.ask(&format!("CONFIG GET {name}"));
+            pair[1].clone()
+        };
+        let port = match setting("tls-cluster").as_str() {
+            "yes" => other.tls_port(),
+            _ => other.port(),
+        };
+        let bus = setting("cluster-port");
+        let _: String = one.ask(&format!("CLUSTER MEET 127.0.0.1 {port} {bus}"));
     }
 
     /// Waits until all that run agree that the cluster works, and replicas have what they replicate.
@@ -120,6 +128,13 @@ impl Cluster {
         format!("redis+cluster://{login}{}", hosts.join(","))
     }
 
+    /// The same over TLS.
+    pub fn tls_url_as(&self, login: &str) -> String {
+        let hosts: Vec<_> =
+            self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.tls_port())).collect();
+        format!("rediss+cluster://{login}{}", hosts.join(","))
+    }
+
     /// What the node at `at` is called.
     pub fn id(&self, at: usize) -> String {
         self.nodes[at].ask("CLUSTER MYID")
@@ -152,6 +167,16 @@ impl Cluster {
     pub fn slot(&self, name: &[u8]) -> u16 {
         let mut client = self.nodes[0].client();
         redis::cmd("CLUSTER").arg("KEYSLOT").arg(name).query(&mut client).unwrap()
+    }
+
+    /// The slot is the other's, and its keys were left where they were.
+    pub fn take_away(&self, slot: u16, from: usize, to: usize) {
+        let id = self.id(to);
+        let _: String =
+            self.nodes[to].ask(&format!("CLUSTER SETSLOT {slot} IMPORTING {}", self.id(from)));
+        for at in [to, from] {
+            let _: String = self.nodes[at].ask(&format!("CLUSTER SETSLOT {slot} NODE {id}"));
+        }
     }
 
     /// Begins to move a slot: from now on it is on its way.

@@ -30,6 +30,8 @@ struct Wires {
 struct State {
     /// Connections, numbered as they were made, whose replies are held.
     held: Vec<usize>,
+    /// What is said to the server is held, on all of them.
+    all_held_up: bool,
     /// Those that swallow, for as long as they live: a stream that lost a part cannot go on.
     swallowing: Vec<(usize, Way)>,
     /// What every connection swallows that is made from now on.
@@ -53,7 +55,10 @@ impl Proxy {
                     (client.try_clone().unwrap(), server.try_clone().unwrap());
                 let (up, down) = (between.clone(), between.clone());
                 std::thread::spawn(move || {
-                    pass(client_too, server_too, |_| !up.swallows(number, Way::Up));
+                    pass(client_too, server_too, |_| {
+                        up.wait_up();
+                        !up.swallows(number, Way::Up)
+                    });
                 });
                 std::thread::spawn(move || {
                     pass(server, client, |bytes| {
@@ -67,6 +72,10 @@ impl Proxy {
         Proxy { port, wires }
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/0", self.port)
     }
@@ -77,8 +86,16 @@ impl Proxy {
         self.wires.state.lock().unwrap().held.push(connection);
     }
 
+    /// From now on nothing that is said on any connection reaches the server.
+    pub fn hold_all_up(&self) {
+        self.wires.state.lock().unwrap().all_held_up = true;
+    }
+
     pub fn let_go(&self) {
-        self.wires.state.lock().unwrap().held.clear();
+        let mut state = self.wires.state.lock().unwrap();
+        state.all_held_up = false;
+        state.held.clear();
+        drop(state);
         self.wires.changed.notify_all();
     }
 
@@ -120,6 +137,11 @@ impl Wires {
     fn wait(&self, number: usize) {
         let state = self.state.lock().unwrap();
         drop(self.changed.wait_while(state, |state| state.held.contains(&number)).unwrap());
+    }
+
+    fn wait_up(&self) {
+        let state = self.state.lock().unwrap();
+        drop(self.changed.wait_while(state, |state| state.all_held_up).unwrap());
     }
 
     fn swallows(&self, number: usize, way: Way) -> bool {

@@ -43,8 +43,8 @@ use crate::policy::AfterFailover;
 /// Between two looks at a map that is not whole.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-/// Between two looks at one that is, if nothing gives reason to. Heartbeats do.
-const PERIOD: Duration = Duration::from_secs(10);
+/// Bounds between two looks at one that is, if nothing gives reason to. Heartbeats do.
+const PERIOD: u32 = 10;
 
 /// The map, and what keeps it.
 pub(crate) struct Cluster {
@@ -170,7 +170,7 @@ impl Cluster {
         loop {
             if self.refresh().await {
                 pauses = first();
-                self.terms.clock.within(PERIOD, self.kick.notified()).await;
+                self.terms.clock.within(PERIOD * self.terms.bound, self.kick.notified()).await;
             } else {
                 pauses.pause().await;
             }
