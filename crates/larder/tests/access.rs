@@ -80,6 +80,14 @@ async fn everything(server: &Server, here: &World, there: &World) -> Vec<Option<
     let _ = here.words.put("put", "put".to_owned()).await;
     note(there.words.get_many(["put", "k"]).await.unwrap()[0].as_ref().map(|e| e.to_string()));
     let _ = here.larder.invalidate_tag("list").await;
+    // Soft ends, and a writer's guard.
+    here.source.set("soft", "soft");
+    let _ = here.read_tagged("soft", "soft").await;
+    let _ = here.words.expire("soft").await;
+    let _ = here.larder.expire_tag("soft").await;
+    if let Ok(guard) = here.words.guard("soft").await {
+        let _ = guard.end().await;
+    }
     seen
 }
 
