@@ -27,7 +27,7 @@ mod route;
 mod topology;
 
 pub(crate) use node::Lost;
-pub(crate) use route::{Answer, Patience, Question, Route};
+pub(crate) use route::{Answer, Effort, Question, Route};
 
 use lines::{Lines, Master};
 use node::Node;

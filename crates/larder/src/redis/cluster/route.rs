@@ -49,13 +49,23 @@ pub(crate) struct Answer {
     pub(crate) on_its_way: bool,
 }
 
-/// What to do with a command that nobody takes just now.
+/// How much is done for a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Patience {
-    /// Leave it.
-    None,
-    /// Try until the deadline.
+pub(crate) enum Effort {
+    /// If nobody takes it just now, it is left; and while a node's breaker is open nobody does.
+    Once,
+    /// The same, whatever the breaker says, and unheard by it.
+    Aside,
+    /// It is tried until the deadline.
     ToTheEnd,
+    /// The same, whatever the breaker says.
+    Insist,
+}
+
+impl Effort {
+    fn waits(self) -> bool {
+        matches!(self, Effort::ToTheEnd | Effort::Insist)
+    }
 }
 
 /// See the [module](self).
@@ -100,8 +110,13 @@ struct Batch {
 }
 
 impl Batch {
-    async fn send(&self, deadline: Duration) -> Result<Vec<Value>, FarError> {
-        self.stop.line.ask(&self.pipeline, deadline).await
+    async fn send(&self, effort: Effort, deadline: Duration) -> Result<Vec<Value>, FarError> {
+        let (line, pipeline) = (&self.stop.line, &self.pipeline);
+        match effort {
+            Effort::Once | Effort::ToTheEnd => line.ask(pipeline, deadline).await,
+            Effort::Aside => line.ask_aside(pipeline, deadline).await,
+            Effort::Insist => line.insist(pipeline, deadline).await,
+        }
     }
 }
 
@@ -123,7 +138,7 @@ impl Route {
     pub(crate) async fn ask(
         &self,
         questions: &[Question],
-        patience: Patience,
+        effort: Effort,
         deadline: Duration,
     ) -> Result<Vec<Answer>, FarError> {
         let clock = &self.cluster.terms.clock;
@@ -139,10 +154,10 @@ impl Route {
                 return Err(FarError::Slow);
             }
             let (batches, mut waiting) = self.batches(questions, std::mem::take(&mut todo));
-            if patience == Patience::None && !waiting.is_empty() {
+            if !effort.waits() && !waiting.is_empty() {
                 return Err(FarError::Away);
             }
-            let mut replies = send(&batches, left).await?.into_iter();
+            let mut replies = send(&batches, effort, left).await?.into_iter();
             for batch in batches {
                 let Some(reply) = replies.next() else { break };
                 let host = &batch.stop.standing.member.place.host;
@@ -160,7 +175,7 @@ impl Route {
                         }
                         None => {}
                     }
-                    if patience == Patience::ToTheEnd && is_no_time_for_it(&value) {
+                    if effort.waits() && is_no_time_for_it(&value) {
                         self.cluster.kick.notify_one();
                         waiting.push(at);
                         continue;
@@ -171,7 +186,7 @@ impl Route {
                 }
             }
             hops += 1;
-            if hops >= HOPS && patience == Patience::None && !todo.is_empty() {
+            if hops >= HOPS && !effort.waits() && !todo.is_empty() {
                 return Err(FarError::Refused(
                     "its slot is said to be elsewhere, again and again".to_owned(),
                 ));
@@ -331,11 +346,16 @@ fn of(master: Option<&Master>, role: Role) -> Option<Stop> {
 }
 
 /// Replies to each batch, without those to ASKING.
-async fn send(batches: &[Batch], deadline: Duration) -> Result<Vec<Vec<Value>>, FarError> {
+async fn send(
+    batches: &[Batch],
+    effort: Effort,
+    deadline: Duration,
+) -> Result<Vec<Vec<Value>>, FarError> {
     let replies = match batches {
-        [one] => vec![one.send(deadline).await],
+        [one] => vec![one.send(effort, deadline).await],
         many => {
-            let sending = many.iter().map(|batch| Box::pin(batch.send(deadline)) as Waiting<'_, _>);
+            let sending =
+                many.iter().map(|batch| Box::pin(batch.send(effort, deadline)) as Waiting<'_, _>);
             all_of(sending.collect()).await
         }
     };

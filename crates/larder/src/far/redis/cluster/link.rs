@@ -1,328 +1,26 @@
-//! The seam over a cluster: each command goes to the node of its slot.
-//!
-//! A key's value and lease share a slot, a tag's generation lies in one of its own. So what is one round
-//! trip on one server is one here too, to several nodes at once; only the order between nodes is lost, and
-//! the answers say so ([`Got::in_order`]).
-//!
-//! While a slot is on its way from one node to another, a command on value and lease runs nowhere
-//! (TRYAGAIN), save where both are in one place. What each call does then:
-//!
-//! | call | does |
-//! |---|---|
-//! | READ | reads the value alone; if there is none, no lease is granted: [`Claim::Moving`] |
-//! | STORE | is refused; the lease is given back |
-//! | END, EXPIRE | ends the lease alone, then the value alone. In the other order a load could store between the two |
-//! | GUARD | the same |
-//! | PUT | waits for the slot to have moved, to its deadline, and is refused then |
-//!
-//! All others have one name, and follow it. What was ended where a slot is on its way to is ended once more from
-//! where it comes: the name may have come back in between.
+//! Reads and loads over a cluster: one link for each load, whatever nodes it asks.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::{Cmd, ServerErrorKind, Value, cmd};
+use ::redis::{Cmd, Value, cmd};
 
-use super::{
-    END, EXPIRE, EXPIRE_TAG, EXTEND, FAIL, GUARD, PUT, READ, RELEASE, STORE, Settings, accepted,
-    bytes, claim, end_of, generation, ms, states, was_done,
+use super::super::{
+    EXTEND, FAIL, READ, RELEASE, STORE, accepted, bytes, claim, generation, ms, states, was_done,
 };
-use crate::clock::{Clock, Moment, Pauses};
-use crate::entry::{
-    Answered, Ended, EndedName, Generation, Incarnation, Nonce, SoftHalf, Token, envelope,
-};
-use crate::error::{Error, FarError};
-use crate::far::{Change, Changes, Claim, Far, Generations, Got, Link, Read, Reply, TagState};
-use crate::key::slot::{Slot, Slots};
+use super::{asks, is_try_again, unlink};
+use crate::clock::Moment;
+use crate::entry::{Answered, Generation, Incarnation, Nonce, Token, envelope};
+use crate::error::FarError;
+use crate::far::{Claim, Generations, Got, Link, Read, Reply, TagState};
+use crate::key::slot::Slot;
 use crate::key::{Key, Tag};
-use crate::observe::Observe;
 use crate::pulse::Pulse;
-use crate::redis::cluster::{Answer, Cluster, Patience, Question, Route, Waiting, all_of};
-use crate::redis::{Access, Answers, Fixed, Line, Pushed, Reading, Role, Script, Terms};
-use crate::resilience::breaker::Breaker;
-
-static END_LEASE: Script =
-    Script::new(concat!(include_str!("scripts/guards.lua"), include_str!("scripts/end_lease.lua")));
-static GUARD_LEASE: Script = Script::new(concat!(
-    include_str!("scripts/guards.lua"),
-    include_str!("scripts/guard_lease.lua")
-));
-static EXPIRE_VALUE: Script = Script::new(concat!(
-    include_str!("scripts/guards.lua"),
-    include_str!("scripts/expire_value.lua")
-));
-static ALL: [&Script; 13] = [
-    &READ,
-    &STORE,
-    &FAIL,
-    &RELEASE,
-    &EXTEND,
-    &PUT,
-    &END,
-    &GUARD,
-    &EXPIRE,
-    &EXPIRE_TAG,
-    &END_LEASE,
-    &GUARD_LEASE,
-    &EXPIRE_VALUE,
-];
-
-const FIRST_PAUSE: Duration = Duration::from_millis(5);
-const LONGEST_PAUSE: Duration = Duration::from_millis(100);
-
-/// The shared side in a cluster.
-pub(super) struct ClusterFar {
-    cluster: Arc<Cluster>,
-    end_deadline: Duration,
-    clock: Clock,
-}
-
-impl Drop for ClusterFar {
-    fn drop(&mut self) {
-        // Its tasks hold the map, and would never end by themselves.
-        self.cluster.close();
-    }
-}
-
-impl ClusterFar {
-    /// Connects twice to each master.
-    pub(super) async fn open(
-        settings: Settings,
-        app: &str,
-        changes: Changes,
-        clock: Clock,
-        observe: Observe,
-    ) -> Result<ClusterFar, Error> {
-        let access = Access::new(&settings.wishes, app)?;
-        let told = changes.clone();
-        let terms = Terms {
-            whereabouts: Arc::new(Fixed::new(access.clone())),
-            app: Arc::from(app),
-            scripts: &ALL,
-            reading: Reading::Apart,
-            bound: settings.bound,
-            deadline: settings.deadline,
-            after_failover: settings.after_failover,
-            clock: clock.clone(),
-            observe: observe.clone(),
-            // Each node gets one of its own, like this.
-            breaker: Arc::new(Breaker::new(
-                settings.breaker,
-                settings.deadline,
-                access.to_string(),
-                clock.clone(),
-                observe,
-            )),
-            pushed: Arc::new(move |pushed| match pushed {
-                Pushed::Key(name) => changes(Change::Name(name)),
-                Pushed::Gap => changes(Change::Gap),
-                Pushed::Another => changes(Change::Another),
-            }),
-        };
-        let lost = Arc::new(move |slots: &Slots| told(Change::Slots(slots)));
-        let map = settings.wishes.address_map;
-        let cluster = Cluster::open(access, map, terms, lost, settings.required).await?;
-        Ok(ClusterFar { cluster, end_deadline: settings.end_deadline, clock })
-    }
-
-    /// The road of what ends entries.
-    fn ends(&self) -> Result<Route, FarError> {
-        self.cluster.route(Role::Untracked)
-    }
-
-    /// Ends all, each in one command where that can be.
-    async fn end_within(
-        &self,
-        ended: &[Ended],
-        soft: SoftHalf,
-        left: impl Fn() -> Duration,
-    ) -> Result<(), FarError> {
-        let route = self.ends()?;
-        let end = |ended: &Ended| asks(slot_of(ended), end_of(ended, route.app(), soft));
-        let questions: Vec<Question> = ended.iter().map(end).collect();
-        let answers = route.ask(&questions, Patience::ToTheEnd, left()).await?;
-        let mut steps = Vec::new();
-        for (ended, Answer { value, on_its_way, .. }) in ended.iter().zip(answers) {
-            if on_its_way || is_try_again(&value) {
-                steps.push(steps_of(ended, route.app(), soft));
-            } else {
-                accepted(value)?;
-            }
-        }
-        in_steps(&route, steps, left).await
-    }
-
-    /// How much is left, from now on, of the time that an end has.
-    fn left(&self) -> impl Fn() -> Duration {
-        let until = self.clock.now().plus(self.end_deadline);
-        move || until.since(self.clock.now())
-    }
-}
-
-fn asks(slot: Slot, command: Cmd) -> Question {
-    Question { slot, command }
-}
-
-fn unlink(slot: Slot, names: &[&[u8]]) -> Question {
-    let mut command = cmd("UNLINK");
-    command.arg(names);
-    asks(slot, command)
-}
-
-fn is_try_again(answer: &Value) -> bool {
-    matches!(answer, Value::ServerError(why) if why.kind() == Some(ServerErrorKind::TryAgain))
-}
-
-fn slot_of(ended: &Ended) -> Slot {
-    match ended.name() {
-        EndedName::Key(key) => key.slot(),
-        EndedName::Tag(tag) => tag.slot(),
-    }
-}
-
-/// The same as [`end_of`] in steps, for a slot that is on its way: each begins when the one before was answered.
-///
-/// The lease first: whoever held it could store behind the end of the value.
-fn steps_of(ended: &Ended, app: &str, soft: SoftHalf) -> Vec<Question> {
-    let end_lease = |key: &Key, guard: &[u8]| {
-        let mut call = END_LEASE.call(&[&key.l()]);
-        call.arg(guard);
-        asks(key.slot(), call)
-    };
-    match ended {
-        Ended::Key(key) => vec![end_lease(key, b""), unlink(key.slot(), &[key.v()])],
-        Ended::Guarded(key, token) => {
-            vec![end_lease(key, token), unlink(key.slot(), &[key.v()])]
-        }
-        Ended::SoftKey(key) => {
-            vec![end_lease(key, b""), asks(key.slot(), EXPIRE_VALUE.call(&[key.v()]))]
-        }
-        Ended::Tag(_) | Ended::SoftTag(_) => vec![asks(slot_of(ended), end_of(ended, app, soft))],
-    }
-}
-
-/// Takes the steps of each, all of them side by side.
-async fn in_steps(
-    route: &Route,
-    mut steps: Vec<Vec<Question>>,
-    left: impl Fn() -> Duration,
-) -> Result<(), FarError> {
-    steps.iter_mut().for_each(|steps| steps.reverse());
-    loop {
-        let mut now: Vec<Question> = steps.iter_mut().filter_map(Vec::pop).collect();
-        // What was answered at the other end of the way is sent once more, from this one: the name may have
-        // come back in between.
-        for _ in 0..2 {
-            if now.is_empty() {
-                return Ok(());
-            }
-            let answers = route.ask(&now, Patience::ToTheEnd, left()).await?;
-            let mut again = Vec::new();
-            for (question, answer) in now.into_iter().zip(answers) {
-                accepted(answer.value)?;
-                if answer.on_its_way {
-                    again.push(question);
-                }
-            }
-            now = again;
-            if now.is_empty() {
-                break;
-            }
-        }
-    }
-}
-
-impl Far for ClusterFar {
-    fn link(&self) -> Result<Arc<dyn Link>, FarError> {
-        Ok(Arc::new(ClusterLink(self.cluster.route(Role::Tracked)?)))
-    }
-
-    fn end<'a>(&'a self, ended: &'a [Ended], soft: SoftHalf) -> Reply<'a, ()> {
-        Box::pin(async move {
-            let left = self.left();
-            let mut pauses = Pauses::new(&self.clock, FIRST_PAUSE, LONGEST_PAUSE);
-            loop {
-                let ending = self.end_within(ended, soft, &left).await;
-                // Once more does no harm, and another connection may be there by now.
-                let (Err(FarError::Away | FarError::Broken(_) | FarError::Unvouched), true) =
-                    (&ending, left() > LONGEST_PAUSE)
-                else {
-                    return ending;
-                };
-                pauses.pause().await;
-            }
-        })
-    }
-
-    fn guard<'a>(&'a self, keys: &'a [Key], token: Token, time: Duration) -> Reply<'a, ()> {
-        Box::pin(async move {
-            let (route, left) = (self.ends()?, self.left());
-            let guard = |script: &Script, key: &Key, names: &[&[u8]]| {
-                let mut call = script.call(names);
-                call.arg(&token[..]).arg(ms(time));
-                asks(key.slot(), call)
-            };
-            let questions: Vec<Question> =
-                keys.iter().map(|key| guard(&GUARD, key, &[key.v(), &key.l()])).collect();
-            let answers = route.ask(&questions, Patience::ToTheEnd, left()).await?;
-            let mut moving: Vec<(&Key, Question)> = Vec::new();
-            for (key, Answer { value, on_its_way, .. }) in keys.iter().zip(answers) {
-                if on_its_way || is_try_again(&value) {
-                    // The lease first, as in an end.
-                    moving.push((key, guard(&GUARD_LEASE, key, &[&key.l()])));
-                } else {
-                    accepted(value)?;
-                }
-            }
-            // A token is claimed under once, wherever it was answered.
-            let (of, claims): (Vec<&Key>, Vec<Question>) = moving.into_iter().unzip();
-            for answer in route.ask(&claims, Patience::ToTheEnd, left()).await? {
-                accepted(answer.value)?;
-            }
-            let steps = of.iter().map(|key| vec![unlink(key.slot(), &[key.v()])]);
-            in_steps(&route, steps.collect(), left).await
-        })
-    }
-
-    fn put<'a>(&'a self, key: &'a Key, envelope: &'a [u8], keep: Duration) -> Reply<'a, bool> {
-        Box::pin(async move {
-            let mut call = PUT.call(&[key.v(), &key.l()]);
-            call.arg(envelope).arg(ms(keep));
-            let put = [asks(key.slot(), call)];
-            let mut pauses = Pauses::new(&self.clock, FIRST_PAUSE, LONGEST_PAUSE);
-            let (route, left) = (self.ends()?, self.left());
-            loop {
-                let answer = route.ask(&put, Patience::ToTheEnd, left()).await?.pop();
-                let value = answer.map_or(Value::Nil, |answer| answer.value);
-                // It did not run. (In steps it could be lost to a lease that is granted between them.)
-                if !is_try_again(&value) || left() < LONGEST_PAUSE {
-                    return Ok(was_done(&accepted(value)?));
-                }
-                pauses.pause().await;
-            }
-        })
-    }
-
-    fn discard<'a>(&'a self, keys: &'a [Key]) -> Reply<'a, ()> {
-        Box::pin(async move {
-            let route = self.ends()?;
-            let questions: Vec<_> = keys.iter().map(|key| unlink(key.slot(), &[key.v()])).collect();
-            let answers = route.ask(&questions, Patience::None, route.deadline()).await?;
-            answers.into_iter().try_for_each(|answer| accepted(answer.value).map(drop))
-        })
-    }
-
-    fn is_back(&self) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(self.cluster.is_back())
-    }
-
-    fn close(&self) {
-        self.cluster.close();
-    }
-}
+use crate::redis::cluster::{Answer, Effort, Question, Route, Waiting, all_of};
+use crate::redis::{Answers, Line};
 
 /// The connections that one load goes over.
-struct ClusterLink(Route);
+pub(super) struct ClusterLink(Route);
 
 /// What one node is asked to read: places among the keys, and among the tags.
 struct Part {
@@ -347,8 +45,18 @@ fn states_of(mut answers: impl Iterator<Item = Answer>) -> Result<Vec<Option<Tag
 }
 
 impl ClusterLink {
+    pub(super) fn new(route: Route) -> ClusterLink {
+        ClusterLink(route)
+    }
+
     async fn ask(&self, questions: &[Question]) -> Result<Vec<Answer>, FarError> {
-        self.0.ask(questions, Patience::None, self.0.deadline()).await
+        self.0.ask(questions, Effort::Once, self.0.deadline()).await
+    }
+
+    /// Nobody waits for it.
+    async fn aside(&self, question: Question, within: Duration) -> Result<bool, FarError> {
+        let answer = self.0.ask(&[question], Effort::Aside, within).await?.pop();
+        Ok(was_done(&accepted(answer.map_or(Value::Nil, |answer| answer.value))?))
     }
 
     async fn script(&self, slot: Slot, call: Cmd) -> Result<bool, FarError> {
@@ -651,9 +359,7 @@ impl Link for ClusterLink {
         Box::pin(async move {
             let mut call = RELEASE.call(&[&key.l()]);
             call.arg(&token[..]);
-            let release = [asks(key.slot(), call)];
-            let answer = self.0.ask(&release, Patience::None, within).await?.pop();
-            Ok(was_done(&accepted(answer.map_or(Value::Nil, |answer| answer.value))?))
+            self.aside(asks(key.slot(), call), within).await
         })
     }
 
@@ -661,7 +367,7 @@ impl Link for ClusterLink {
         Box::pin(async move {
             let mut call = EXTEND.call(&[&key.l()]);
             call.arg(&token[..]).arg(ms(lease));
-            self.script(key.slot(), call).await
+            self.aside(asks(key.slot(), call), self.0.deadline()).await
         })
     }
 
