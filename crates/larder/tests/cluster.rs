@@ -370,3 +370,100 @@ async fn on_a_slot_on_its_way_each_call_does_what_it_can() {
     assert_eq!(putting.await.unwrap().unwrap(), Stored::Stored);
     assert_eq!(here.has("k").await, "put far");
 }
+
+/// The line that people copy from docs/running-it.md, and what a cluster adds to it, for our app and password.
+fn documented() -> String {
+    let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/running-it.md");
+    let docs = std::fs::read_to_string(docs).unwrap();
+    let rule = docs.lines().find(|line| line.starts_with("ACL SETUSER larder on ")).unwrap();
+    let more = docs.lines().find(|line| line.starts_with("**A user's rights**")).unwrap();
+    let more = more.split('`').nth(1).unwrap();
+    let rule = rule.replace(">password", ">s3cret").replace("~todo:*", "~test:*");
+    format!("{rule} {more}")
+}
+
+/// With the rights that are documented all of it works over TLS, slots on their way included; with one less `open`
+/// says which.
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn over_tls_as_a_user_with_the_least_rights() {
+    use larder::Tls;
+    use support::Authority;
+
+    let authority = Authority::new();
+    let paper = authority.issues(&["127.0.0.1"]);
+    let [ca, certificate, key] = authority.files(&paper);
+    let settings = [
+        ["--tls-port", "{free}"],
+        ["--tls-ca-cert-file", &ca],
+        ["--tls-cert-file", &certificate],
+        ["--tls-key-file", &key],
+        ["--tls-auth-clients", "no"],
+        ["--tls-cluster", "yes"],
+        ["--tls-replication", "yes"],
+    ];
+    let cluster = Cluster::with(0, &settings.concat());
+    let rule = documented();
+    for node in &cluster.nodes {
+        let _: String = node.ask(&rule);
+    }
+    let url = cluster.tls_url_as("larder:s3cret@");
+    let open = || {
+        let builder = Larder::builder("test").redis(&url).tls(Tls::new().ca_pem(authority.pem()));
+        builder.far_deadline(PATIENT).connect_deadline(PATIENT).require_far()
+    };
+    let source = Source::default();
+    let (here, there) = (World::of(open(), &source).await, World::of(open(), &source).await);
+    source.set("k", "one");
+    here.read_tagged("k", "list").await.unwrap();
+    assert_eq!(there.has("k").await, "one far");
+    assert_eq!(there.has("k").await, "one near");
+    here.larder.invalidate_tag("list").await.unwrap();
+    there.larder.sync().await.unwrap();
+    assert_eq!(there.has("k").await, "nothing", "the change was pushed");
+    let slot = cluster.slot(b"test:words:1:v:{.1.k}");
+    let from = cluster.master_of(slot);
+    cluster.begin_to_move(slot, from, (from + 1) % 3);
+    here.words.invalidate("k").await.unwrap();
+    assert_eq!(here.read("k").await.unwrap().origin(), Origin::Loaded);
+    here.words.expire("k").await.unwrap();
+    here.words.guard("k").await.unwrap().end().await.unwrap();
+    for node in &cluster.nodes {
+        let odd: Vec<String> = node.refusals();
+        let odd = odd.iter().filter(|refused| !refused.contains("config"));
+        assert_eq!(odd.collect::<Vec<_>>(), Vec::<&String>::new());
+    }
+    for missing in ["cluster|slots", "cluster|info", "cluster|myid", "exists", "info"] {
+        for node in &cluster.nodes {
+            let _: String = node.ask(&format!("ACL SETUSER larder -{missing}"));
+        }
+        let error = open().open().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{missing}: {error}");
+        let text = error.to_string();
+        assert!(text.contains("permission") && text.contains(missing), "{missing}: {text}");
+        for node in &cluster.nodes {
+            let _: String = node.ask(&format!("ACL SETUSER larder +{missing}"));
+        }
+    }
+    let wrong = url.replace("s3cret", "hunter2");
+    let error = Larder::builder("test").redis(wrong).tls(Tls::new().ca_pem(authority.pem()));
+    let error = error.open().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    let text = error.to_string();
+    assert!(text.contains("user name or password") && !text.contains("hunter2"), "{text}");
+}
+
+/// A server that is no node of a cluster says so, and what to do.
+#[tokio::test]
+async fn what_is_no_cluster_is_named() {
+    let server = Server::start();
+    let url = format!("redis+cluster://127.0.0.1:{}", server.port());
+    let error = Larder::builder("test").redis(url).open().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("redis://"), "{error}");
+    let nobody = format!("redis+cluster://127.0.0.1:{}", support::server::free_port());
+    let larder = Larder::builder("test").redis(&nobody).open().await.unwrap();
+    assert!(!larder.is_far_up(), "started without it");
+    let error = Larder::builder("test").redis(&nobody).require_far().open().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Far, "{error}");
+}
