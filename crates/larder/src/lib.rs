@@ -79,7 +79,9 @@ pub use redis::Credentials;
 #[cfg(feature = "tls")]
 pub use redis::Tls;
 pub use source::{BoxError, Each, Loaded, Loader, Loading};
-pub use strategy::explain::{Explanation, FarCopy, LeaseHolder, NearCopy, Outcome, TagStanding};
+pub use strategy::explain::{
+    Explanation, FarCopy, Fate, LeaseHolder, NearCopy, Outcome, TagStanding,
+};
 
 /// The examples of the pages, run as tests.
 #[cfg(doctest)]

@@ -4,8 +4,8 @@
 mod support;
 
 use larder::{
-    Cache, Clock, ErrorKind, Explanation, FarCopy, HOUR, Larder, LeaseHolder, Lifetime, MINUTE,
-    Outcome, SECOND, SharedMemory, Tag,
+    Cache, Clock, ErrorKind, Explanation, FarCopy, Fate, HOUR, Larder, LeaseHolder, Lifetime,
+    MINUTE, Outcome, SECOND, SharedMemory, Tag,
 };
 use support::{Server, Source, World, reading_of, stepped};
 
@@ -66,7 +66,7 @@ async fn what_is_there_and_good_is_said_to_be_served() {
     let FarCopy::Entry { age, fresh_for, kept_for, .. } = far.far else { panic!("{far}") };
     assert_eq!((age, fresh_for, kept_for), (10 * SECOND, MINUTE, MINUTE + HOUR));
     assert_eq!(far.lease, LeaseHolder::Nobody);
-    assert_eq!(far.tags[0].standing, "current");
+    assert_eq!(far.tags[0].fate, Fate::Current);
 }
 
 /// Explaining is no reading: nothing is kept near, no load begins, no lease is taken.
@@ -91,7 +91,7 @@ async fn the_tag_that_ended_an_entry_is_named() {
     fleet.one.larder.invalidate_tag("list").await.unwrap();
     let ended = explain(&fleet.other).await;
     says(&ended, Outcome::Load, "by tag: list");
-    assert_eq!((ended.tags[0].standing, &ended.tags[0].now), ("ended", &None));
+    assert_eq!((ended.tags[0].fate, &ended.tags[0].now), (Fate::Ended, &None));
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,8 +3,11 @@
 
 mod support;
 
-use larder::{Cache, ErrorKind, Larder, Leased, Origin, Stored};
-use support::{Process, Server, Source, World, process::guarded, reading_of, soon, stepped, until};
+use larder::{Cache, ErrorKind, Larder, Leased, Origin, SECOND, Stored};
+use support::{
+    PATIENT, Process, Proxy, Server, Source, World, process::guarded, reading_of, soon, stepped,
+    until,
+};
 
 const MINUTE_MS: u64 = 60_000;
 
@@ -145,10 +148,14 @@ async fn a_writer_that_is_killed_after_its_commit_leaves_nothing_stale() {
     }
     let mut writer = Process::start(&fleet.server.url());
     assert_eq!(writer.ask("guard k 1500"), "open");
+    // Between the two everybody loads what is not committed yet, and nobody keeps it.
+    for world in fleet.both() {
+        world.larder.sync().await.unwrap();
+        assert_eq!(read(world).await, ("old".to_owned(), Origin::Loaded));
+    }
     fleet.one.source.set("k", "new"); // its commit
     writer.kill();
     for world in fleet.both() {
-        world.larder.sync().await.unwrap();
         assert_eq!(read(world).await.0, "new");
     }
     until("its end", async || read(&fleet.one).await.1 != Origin::Loaded).await;
@@ -169,7 +176,7 @@ async fn a_guard_that_is_dropped_is_ended() {
 #[tokio::test]
 async fn without_far_a_guard_is_an_error_and_leaves_nothing_behind() {
     let (mut server, source) = (Server::start(), Source::default());
-    let builder = Larder::builder("test").redis(server.url()).far_deadline(support::PATIENT);
+    let builder = Larder::builder("test").redis(server.url()).far_deadline(PATIENT);
     let world = World::of(builder, &source).await;
     source.set("k", "old");
     server.kill();
@@ -185,4 +192,23 @@ async fn without_far_a_guard_is_an_error_and_leaves_nothing_behind() {
     })
     .await;
     assert!(world.larder.stats().unconfirmed_waiting == 0, "nothing was sent, so nothing waits");
+}
+
+/// A guard's end was done, and its answer lost: it waits to be sent again, and would end what was put since.
+#[tokio::test]
+async fn a_put_outlives_a_guard_s_end_that_waits_to_be_sent_again() {
+    let server = Server::start();
+    let wire = Proxy::to(&server);
+    let builder = Larder::builder("test").redis(wire.url()).far_deadline(PATIENT);
+    let larder = builder.invalidate_deadline(SECOND / 2).open().await.unwrap();
+    let cache: Cache<str, String> = larder.cache("texts").shared().unwrap();
+    let guard = cache.guard("k").await.unwrap();
+    wire.hold(1);
+    assert_eq!(guard.end().await.unwrap_err().kind(), ErrorKind::Unconfirmed);
+    wire.let_go();
+    until("the put", async || matches!(cache.put("k", "put".to_owned()).await, Ok(Stored::Stored)))
+        .await;
+    until("the queue to be empty", async || larder.stats().unconfirmed_waiting == 0).await;
+    larder.sync().await.unwrap();
+    assert_eq!(cache.get("k").await.unwrap().as_deref(), Some(&"put".to_owned()));
 }

@@ -273,8 +273,9 @@ where
     /// One round trip, and one for its end.
     ///
     /// # Errors
-    /// [`ErrorKind::Far`](crate::ErrorKind::Far): it is not open, or not known to be. Commit all the same, and
-    /// [`invalidate`](Self::invalidate): only the promise for a writer that dies is lost.
+    /// [`ErrorKind::Far`](crate::ErrorKind::Far), or [`Overloaded`](crate::ErrorKind::Overloaded): it is not open, or
+    /// not known to be. Commit all the same, and [`invalidate`](Self::invalidate): only the promise for a writer that
+    /// dies is lost. [`ErrorKind::Key`](crate::ErrorKind::Key), [`Closed`](crate::ErrorKind::Closed).
     pub async fn guard(&self, key: &K) -> Result<Guard, Error> {
         let key = Key::new(&self.name(key)?);
         self.shared.larder.ends().guard(key, self.shared.policy.guard_time).await

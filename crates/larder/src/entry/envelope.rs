@@ -33,8 +33,9 @@ const SOFT_EXPIRED: u8 = 1 << 7;
 const ID_AT: usize = 8;
 /// With the schema behind it.
 const CODEC_AT: usize = 24;
+const BY_AT: usize = 45;
 /// Up to the first tag.
-const FIXED_BYTES: usize = 53;
+const FIXED_BYTES: usize = BY_AT + size_of::<Incarnation>();
 /// A tag without its name.
 const TAG_BYTES: usize = 1 + 8 + 16;
 const CHECKSUM_BYTES: usize = 4;
@@ -240,6 +241,12 @@ pub(crate) fn mark_soft_expired(bytes: &mut [u8]) -> bool {
         None => return false,
     }
     true
+}
+
+/// In whose name an envelope was written, whatever else is wrong with the bytes.
+pub(crate) fn by(bytes: &[u8]) -> Option<Incarnation> {
+    let by = bytes.get(BY_AT..)?.first_chunk().copied()?;
+    Some(Incarnation::from_le_bytes(by))
 }
 
 /// The id of an envelope, found as `read.lua` finds it: whatever else is wrong with the bytes.

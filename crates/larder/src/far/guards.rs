@@ -10,6 +10,9 @@ const DEADLINE: usize = 13;
 /// A token, and a deadline in thirteen digits.
 const GUARD: usize = size_of::<Token>() + DEADLINE;
 
+/// The most that may be open on one key.
+pub(crate) const GUARDS_MAX: usize = 256;
+
 /// Those that are open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Guards {
@@ -33,8 +36,9 @@ impl Guards {
             .iter()
             .filter_map(|guard| {
                 let (token, deadline) = guard.split_first_chunk()?;
+                let digits = deadline.iter().all(u8::is_ascii_digit);
                 let deadline = std::str::from_utf8(deadline).ok()?.parse().ok()?;
-                (deadline > now_ms).then_some((*token, deadline))
+                (digits && deadline > now_ms).then_some((*token, deadline))
             })
             .collect();
         (!open.is_empty()).then_some(Guards { touched, open })

@@ -20,7 +20,7 @@ use crate::error::FarError;
 use crate::key::{Key, Tag};
 use crate::pulse::Pulse;
 
-use super::guards::Guards;
+use super::guards::{GUARDS_MAX, Guards};
 use super::{Change, Changes, Claim, Far, Generations, Got, Link, Read, Reply, TagState};
 
 #[cfg(feature = "test-support")]
@@ -282,15 +282,20 @@ impl Step<'_> {
         Some((self.bytes(name)?.to_vec(), self.left(name)?))
     }
 
-    fn guard(&mut self, key: &Key, token: Token, time: Duration) {
+    fn guard(&mut self, key: &Key, token: Token, time: Duration) -> Result<(), FarError> {
         self.unlink(key.v());
         let mut guards = self.guards(key).unwrap_or_default();
         guards.open.retain(|(open, _)| *open != token);
+        if guards.open.len() >= GUARDS_MAX {
+            let text = "256 writers guard this key already";
+            return Err(FarError::Refused(text.to_owned()));
+        }
         if guards.open.is_empty() {
             guards.touched = false;
         }
         guards.open.push((token, ms(self.now) + duration_ms(time)));
         self.keep_guards(key, guards);
+        Ok(())
     }
 
     fn holds(&self, lease: &[u8], token: &Token) -> bool {
@@ -560,7 +565,10 @@ impl Far for MemoryFar {
     }
 
     fn guard<'a>(&'a self, keys: &'a [Key], token: Token, time: Duration) -> Reply<'a, ()> {
-        self.link.untracked(|step| keys.iter().for_each(|key| step.guard(key, token, time)))
+        let guarding = self.link.untracked(move |step| {
+            keys.iter().map(|key| step.guard(key, token, time)).fold(Ok(()), Result::and)
+        });
+        Box::pin(async move { guarding.await? })
     }
 
     fn put<'a>(&'a self, key: &'a Key, envelope: &'a [u8], keep: Duration) -> Reply<'a, bool> {

@@ -44,6 +44,8 @@ pub(crate) enum Change<'a> {
     Name(&'a [u8]),
     /// News were lost: it may be anything.
     Gap,
+    /// Nobody confirms ends any more, for now.
+    Lost,
     /// Another server process than before answers, and is believed: it may not know of our latest ends.
     Another,
     /// News were lost of what lies in these slots.

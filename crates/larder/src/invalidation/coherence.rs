@@ -21,7 +21,8 @@ pub(crate) fn listener(
     clock: Clock,
 ) -> Changes {
     Arc::new(move |change| match change {
-        Change::Another => replay.is_due(),
+        Change::Lost => replay.lost(clock.now()),
+        Change::Another => replay.falls_due(),
         Change::Gap => {
             near.drop_all();
             flights.all_changed();

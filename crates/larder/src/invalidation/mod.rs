@@ -78,6 +78,8 @@ pub(crate) struct Ends {
     /// Rung when something waits.
     pub(crate) waiting: Arc<Notify>,
     pub(crate) replay: Arc<Replay>,
+    /// Held while ends that waited are sent, so that none of them is on its way behind a put's back.
+    pub(crate) resending: Arc<tokio::sync::Mutex<()>>,
     /// Names whose end was sent, or is about to be, and has no answer yet.
     pub(crate) under_way: Arc<AtomicUsize>,
 }
@@ -136,6 +138,8 @@ impl Ends {
 
     async fn end_all(&self, ended: Vec<Ended>) -> Result<(), Error> {
         self.forget(&ended);
+        // Before it is sent: its answer may come from a server that is lost before we look at it.
+        self.replay.remember(&ended, self.clock.now());
         // Nobody waits for a server that is known to be in trouble: it is told by `send_again`, and at once.
         let answer = match self.far.admits() {
             Ok(()) => self.far.end(&with_neighbours(&ended), self.soft_half()).await,
@@ -144,7 +148,6 @@ impl Ends {
         let Err(why) = answer else {
             // Our own news come over the other connection, and may be later than the reply.
             self.forget(&ended);
-            self.replay.remember(&ended, self.clock.now());
             return Ok(());
         };
         if why == FarError::Closed {
@@ -192,16 +195,9 @@ impl Ends {
     pub(crate) async fn send_again(self) {
         let first = || Pauses::new(&self.clock, FIRST_PAUSE, LONGEST_PAUSE);
         let mut pauses = first();
+        let mut batch = BATCH;
         loop {
-            let again = self.replay.take_due(self.clock.now());
-            if self.near.bypass.add(&again) {
-                self.forget(&again);
-            } else {
-                tracing::error!(
-                    ends = again.len(),
-                    "the latest ends are not sent again to the redis process that took over: too many wait already"
-                );
-            }
+            self.replay();
             if self.near.bypass.is_empty() {
                 self.waiting.notified().await;
                 pauses = first();
@@ -209,17 +205,52 @@ impl Ends {
             }
             self.far.is_back().await;
             // Looked at only now: while we waited a put may have taken a name's place.
-            let some = self.near.bypass.some(BATCH);
-            let names: Vec<Ended> = some.iter().map(|(name, _)| name.clone()).collect();
-            if self.far.end(&with_neighbours(&names), self.soft_half()).await.is_ok() {
-                self.forget(&names);
-                self.replay.remember(&names, self.clock.now());
-                self.near.bypass.remove(&some);
-                self.observe.tell(Event::Confirmed { waiting: self.near.bypass.len() });
-                pauses = first();
-                continue;
+            let turn = self.resending.lock().await;
+            let some = self.near.bypass.some(batch);
+            let answer = self.end_waiting(&some).await;
+            drop(turn);
+            match (answer, some.as_slice()) {
+                (Ok(()), _) => {
+                    batch = (2 * batch).min(BATCH);
+                    pauses = first();
+                    continue;
+                }
+                // The others need not wait for it.
+                (Err(FarError::Refused(_)), [(name, _)]) => self.near.bypass.postpone(name),
+                // One of them may be refused, or all may be too many for the time there is.
+                (Err(FarError::Refused(_) | FarError::Slow), [_, _, ..]) => {
+                    batch = (some.len() / 2).max(1);
+                    continue;
+                }
+                _ => {}
             }
             pauses.pause().await;
+        }
+    }
+
+    /// Sends ends that wait, and takes those out that are confirmed. With [`resending`](Self::resending) held.
+    pub(crate) async fn end_waiting(&self, some: &[(Ended, u64)]) -> Result<(), FarError> {
+        let names: Vec<Ended> = some.iter().map(|(name, _)| name.clone()).collect();
+        self.replay.remember(&names, self.clock.now());
+        self.far.end(&with_neighbours(&names), self.soft_half()).await?;
+        self.forget(&names);
+        self.near.bypass.remove(some);
+        self.observe.tell(Event::Confirmed { waiting: self.near.bypass.len() });
+        Ok(())
+    }
+
+    /// Queues what another server process may not have heard of.
+    fn replay(&self) {
+        let mut again = self.replay.take_due(self.clock.now());
+        let lost = again.split_off(again.len().min(self.near.bypass.room()));
+        if !lost.is_empty() {
+            tracing::error!(
+                ends = lost.len(),
+                "some ends of the last minute are not sent again to the redis process that took over: too many wait already"
+            );
+        }
+        if self.near.bypass.add(&again) {
+            self.forget(&again);
         }
     }
 }

@@ -399,6 +399,7 @@ impl LarderBuilder {
             behind,
             waiting,
             replay,
+            resending: Arc::default(),
             under_way: Arc::default(),
         };
         let mut tasks = JoinSet::new();

@@ -87,21 +87,44 @@ impl Bypass {
         self.waiting.store(names.ended.len(), Ordering::Release);
     }
 
-    /// Those of a key that wait and that a value put there meanwhile would be ended by.
+    /// Those of a key that wait: a value put there meanwhile would be ended by them.
     pub(crate) fn of_key(&self, key: &Key) -> Vec<(Ended, u64)> {
         if self.is_empty() {
             return Vec::new();
         }
         let names = self.names.lock();
-        let ends = [Ended::Key(key.clone()), Ended::SoftKey(key.clone())];
-        let number = |name: &Ended| names.ended.get(name).copied();
-        ends.into_iter().filter_map(|name| number(&name).map(|number| (name, number))).collect()
+        if !names.keys.contains_key(key) {
+            return Vec::new();
+        }
+        let of_key = |(name, _): &(&Ended, &u64)| name.name() == EndedName::Key(key);
+        names.ended.iter().filter(of_key).map(|(name, number)| (name.clone(), *number)).collect()
     }
 
-    /// Up to `most` of those that wait, with their numbers.
+    /// Up to `most` of those that wait, the longest first, with their numbers.
     pub(crate) fn some(&self, most: usize) -> Vec<(Ended, u64)> {
         let names = self.names.lock();
-        names.ended.iter().take(most).map(|(name, number)| (name.clone(), *number)).collect()
+        let mut numbers: Vec<(u64, &Ended)> =
+            names.ended.iter().map(|(name, number)| (*number, name)).collect();
+        if most < numbers.len() {
+            numbers.select_nth_unstable_by_key(most, |(number, _)| *number);
+            numbers.truncate(most);
+        }
+        numbers.into_iter().map(|(number, name)| (name.clone(), number)).collect()
+    }
+
+    /// This one is refused: the others go before it from now on.
+    pub(crate) fn postpone(&self, name: &Ended) {
+        let mut names = self.names.lock();
+        names.number += 1;
+        let number = names.number;
+        if let Some(place) = names.ended.get_mut(name) {
+            *place = number;
+        }
+    }
+
+    /// How many more may wait.
+    pub(crate) fn room(&self) -> usize {
+        WAITING_MAX.saturating_sub(self.len())
     }
 
     pub(crate) fn len(&self) -> usize {

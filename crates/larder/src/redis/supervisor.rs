@@ -18,7 +18,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{Pipeline, PushInfo, PushKind, RedisError, ServerErrorKind, Value, pipe};
+use ::redis::{Arg, Cmd, Pipeline, PushInfo, PushKind, RedisError, ServerErrorKind, Value, pipe};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
@@ -45,6 +45,8 @@ pub(crate) enum Pushed<'a> {
     Key(&'a [u8]),
     /// News may have been lost.
     Gap,
+    /// The connection that ends entries is gone.
+    Lost,
     /// Another server process than before answers, and is believed.
     Another,
 }
@@ -191,12 +193,12 @@ impl Line {
             if !answers.iter().any(is_no_script) {
                 return Ok(answers);
             }
-            let mut again = pipe();
+            let mut load = pipe();
             for script in self.terms.scripts {
-                again.add_command(script.load());
+                load.add_command(script.load());
             }
-            all(&mut connection, &again).await?;
-            all(&mut connection, pipeline).await
+            all(&mut connection, &load).await?;
+            again(&mut connection, pipeline, answers).await
         };
         match self.terms.clock.within(deadline, asking).await {
             Some(Ok(answers)) => Ok(answers),
@@ -232,6 +234,16 @@ impl Line {
         }
     }
 
+    /// Is the server at its other end the one at `other`'s, as far as the two say who they are?
+    pub(crate) fn meets(&self, other: &Line) -> bool {
+        self.history.is_none() || other.history.is_none() || self.process == other.process
+    }
+
+    /// Given up, and made anew.
+    pub(crate) fn abandon(&self) {
+        self.lost.notify_one();
+    }
+
     pub(crate) fn tracks(&self) -> bool {
         self.tracks
     }
@@ -259,8 +271,9 @@ impl Line {
     async fn prove(&self, deadline: Duration) -> Result<Option<u64>, FarError> {
         let mut asked = pipe();
         asked.cmd("TIME");
+        asked.cmd("INFO").arg("replication");
         if self.tracks {
-            asked.cmd("INFO").arg("stats").arg("replication");
+            asked.cmd("INFO").arg("stats");
         }
         self.terms.whereabouts.ask(&mut asked);
         let sent = self.terms.clock.now();
@@ -268,6 +281,14 @@ impl Line {
         let mut answers = answers.into_iter();
         let time = answers.next().map(Value::extract_error).transpose();
         let time = time.map_err(|why| FarError::Refused(why.to_string()))?;
+        let info = answers.next();
+        let text =
+            info.as_ref().and_then(|info| ::redis::from_redis_value_ref::<String>(info).ok());
+        let history = text.and_then(|text| connect::history(&text));
+        if history.is_some() && history != self.history {
+            let text = "the server has begun another history of its data: it was a replica, or has got its first one";
+            return Err(FarError::Refused(text.to_owned()));
+        }
         if self.tracks {
             let gap = || {
                 (self.terms.pushed)(Pushed::Gap);
@@ -279,15 +300,7 @@ impl Line {
                     );
                 }
             };
-            let info = answers.next();
-            self.forgotten.look(info.as_ref(), gap);
-            let text =
-                info.as_ref().and_then(|info| ::redis::from_redis_value_ref::<String>(info).ok());
-            let history = text.and_then(|text| connect::history(&text));
-            if history.is_some() && history != self.history {
-                let text = "the server has begun another history of its data: it was a replica, or has got its first one";
-                return Err(FarError::Refused(text.to_owned()));
-            }
+            self.forgotten.look(answers.next().as_ref(), gap);
         }
         let judged = self.terms.whereabouts.judge(&self.spot, sent, answers.as_slice());
         judged.map_err(FarError::Refused)?;
@@ -346,6 +359,33 @@ impl Line {
             }
         }
     }
+}
+
+/// Sends once more what did not run, and what goes with it: reads that must come after it, ASKING before it. A
+/// script that ran is not run twice: others may have changed what it did meanwhile.
+async fn again(
+    connection: &mut MultiplexedConnection,
+    pipeline: &Pipeline,
+    mut answers: Vec<Value>,
+) -> Result<Vec<Value>, RedisError> {
+    let (mut rest, mut places) = (pipe(), Vec::new());
+    for (at, command) in pipeline.cmd_iter().enumerate() {
+        let ran = answers.get(at).is_some_and(|answer| !is_no_script(answer));
+        if !(ran && is_script(command)) {
+            rest.add_command(command.clone());
+            places.push(at);
+        }
+    }
+    for (at, answer) in places.into_iter().zip(all(connection, &rest).await?) {
+        if let Some(place) = answers.get_mut(at) {
+            *place = answer;
+        }
+    }
+    Ok(answers)
+}
+
+fn is_script(command: &Cmd) -> bool {
+    matches!(command.args_iter().next(), Some(Arg::Simple(b"EVALSHA")))
 }
 
 fn ms(moment: Moment) -> u64 {
@@ -567,8 +607,6 @@ impl Supervisor {
             self.terms.observe.tell(Event::Connected { again });
             tracing::info!(redis = %line.spot.access, again, "connected");
         }
-        self.replace(Ok(line.clone()));
-        self.up.send_replace(true);
         let before = self.process.swap(line.process, Ordering::AcqRel);
         let is_another = before != 0 && before != line.process;
         if is_another && self.role == Role::Untracked {
@@ -582,6 +620,8 @@ impl Supervisor {
                 }
             }
         }
+        self.replace(Ok(line.clone()));
+        self.up.send_replace(true);
     }
 
     fn replace(&self, with: Result<Arc<Line>, FarError>) {
@@ -596,6 +636,9 @@ impl Supervisor {
         line.pulse.end();
         self.replace(Err(FarError::Away));
         self.up.send_replace(false);
+        if self.role == Role::Untracked {
+            (self.terms.pushed)(Pushed::Lost);
+        }
         if self.role == Role::Tracked {
             (self.terms.pushed)(Pushed::Gap);
             self.terms.observe.tell(Event::Disconnected { why });

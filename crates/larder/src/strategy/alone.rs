@@ -66,7 +66,10 @@ impl Tiers {
     /// Where far cannot be asked: near is told of every end, or knows that it is not.
     fn stands_in_near(&self, call: &Call, why: StoodIn) -> Option<Landed> {
         match self.near.get(call.key.v(), &call.tags, self.clock.now()) {
-            Looked::Stale(kept) if call.takes(&kept.held) => {
+            // What was expired waits for the source to fail; crowded is not failed.
+            Looked::Stale(kept)
+                if call.takes(&kept.held) && (why == StoodIn::Failed || !kept.held.in_need) =>
+            {
                 self.stood_in(why);
                 Some(OnHand { kept, origin: Origin::Near }.landed())
             }

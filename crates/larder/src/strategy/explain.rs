@@ -23,7 +23,8 @@ use crate::near::{Kept, Watched};
 pub struct Explanation {
     /// Cache, schema and key, for people.
     pub key: String,
-    /// What a read that began now would do.
+    /// What a read that began now would do, as far as the entry itself says: of the caller's own tags, codec and
+    /// settings nothing is known here.
     pub outcome: Outcome,
     /// Why, in sentences: the first is what decided.
     pub why: Vec<String>,
@@ -168,7 +169,20 @@ pub struct TagStanding {
     /// In far, now. `None`: ended, evicted, or run out.
     pub now: Option<String>,
     /// What follows.
-    pub standing: &'static str,
+    pub fate: Fate,
+}
+
+/// What a tag's generation makes of the entry.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    /// The tag has not ended since the entry was loaded.
+    Current,
+    /// The tag was expired softly since.
+    ExpiredSoftly,
+    /// The tag was ended since.
+    Ended,
 }
 
 impl Tiers {
@@ -180,7 +194,7 @@ impl Tiers {
             why: Vec::new(),
             near: None,
             near_is_coherent: false,
-            end_is_waiting: self.near.bypass.covers(key.v(), &[]),
+            end_is_waiting: false,
             load_is_under_way: self.flights.is_boarding(key.v()),
             far: FarCopy::Nothing,
             lease: LeaseHolder::Unknown,
@@ -189,6 +203,8 @@ impl Tiers {
         };
         let now = self.clock.now();
         let near = self.near.look_at(key.v());
+        let near_tags = near.as_ref().map_or(&[][..], |kept| &kept.held.tags);
+        explanation.end_is_waiting = self.near.bypass.covers(key.v(), near_tags);
         explanation.near = near.as_ref().map(|kept| NearCopy {
             age: kept.held.age(now),
             fresh_for: kept.held.fresh_until.since(now),
@@ -198,10 +214,11 @@ impl Tiers {
             tags_are_sure: kept.watched.iter().all(Watched::is_current),
             id: kept.held.id.as_ref().map(hex),
         });
+        explanation.near_is_coherent = near.as_ref().is_some_and(|kept| kept.pulse.covers(now));
         match self.far.link() {
             Err(why) => explanation.far = FarCopy::Away { why: why.to_string() },
             Ok(link) => {
-                explanation.near_is_coherent = link.pulse(key, &[]).covers(now);
+                explanation.near_is_coherent |= link.pulse(key, &[]).covers(now);
                 if let Err(why) = self.explain_far(key, &link, &mut explanation).await {
                     explanation.far = FarCopy::Away { why };
                 }
@@ -317,11 +334,11 @@ impl Tiers {
             );
             return None;
         }
-        let ended = |standing: &str| {
-            let named = all.tags.iter().filter(|tag| tag.standing == standing);
+        let by = |fate: Fate| {
+            let named = all.tags.iter().filter(|tag| tag.fate == fate);
             named.map(|tag| tag.tag.clone()).collect::<Vec<_>>().join(", ")
         };
-        let (gone, soft_tags) = (ended(ENDED), ended(SOFT));
+        let (gone, soft_tags) = (by(Fate::Ended), by(Fate::ExpiredSoftly));
         if !gone.is_empty() {
             why.push(format!("far's entry is dead: ended since it was loaded, by tag: {gone}"));
             return None;
@@ -341,9 +358,6 @@ impl Tiers {
         Some(Outcome::FarHit)
     }
 }
-
-const ENDED: &str = "ended";
-const SOFT: &str = "expired softly";
 
 fn hex(token: &Token) -> String {
     format!("{:032x}", u128::from_be_bytes(*token))
@@ -372,10 +386,10 @@ fn standing(tagged: &Tagged, read: Option<Generation>) -> TagStanding {
         tag: tagged.tag.name().escape_ascii().to_string(),
         stored_under: generation(tagged.generation),
         now: read.map(generation),
-        standing: match tagged.standing(read) {
-            Standing::Current => "current",
-            Standing::Soft => SOFT,
-            Standing::Ended => ENDED,
+        fate: match tagged.standing(read) {
+            Standing::Current => Fate::Current,
+            Standing::Soft => Fate::ExpiredSoftly,
+            Standing::Ended => Fate::Ended,
         },
     }
 }
@@ -431,8 +445,8 @@ impl fmt::Display for Explanation {
             let now = tag.now.as_deref().unwrap_or("none");
             writeln!(
                 f,
-                "  tag     {}: {}, stored under {}, now {now}",
-                tag.tag, tag.standing, tag.stored_under
+                "  tag     {}: {:?}, stored under {}, now {now}",
+                tag.tag, tag.fate, tag.stored_under
             )?;
         }
         Ok(())

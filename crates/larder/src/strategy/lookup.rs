@@ -186,7 +186,7 @@ impl Tiers {
         &self,
         call: &Call,
         link: &Arc<dyn Link>,
-        asked: Asked,
+        mut asked: Asked,
         answered: &Answered,
         tags: TagsRead<'_>,
         now: Moment,
@@ -196,13 +196,15 @@ impl Tiers {
             Err(why) => return self.discard(call, &why.to_string()).await,
         };
         let TagsRead { generations, in_order } = tags;
-        let known = AsRead { tags: &call.tags, watched: &asked.watched, generations };
+        let watched = std::mem::take(&mut asked.watched);
+        let known = AsRead { tags: &call.tags, watched: &watched, generations };
         // Read before the value, they say nothing against it.
         let (known, asked_for) = match in_order || opened.agrees(&call.tags, generations) {
             true => (known, &call.tags[..]),
             false => (AsRead::NONE, &[][..]),
         };
         let unknown = opened.unknown_tags(asked_for);
+        asked.is_bypassed |= self.near.bypass.covers_any(call.key.v(), unknown.iter());
         // Tags that a loader learned: read after the value, like the others. That took its time.
         let learned = match unknown.is_empty() {
             true => None,
@@ -240,6 +242,16 @@ impl Tiers {
             })
             .collect();
         let opened_well = || opened.iter().flatten().flatten();
+        let asked: Vec<Asked> = asked
+            .into_iter()
+            .zip(calls)
+            .zip(&opened)
+            .map(|((asked, call), opened)| {
+                let tags = opened.iter().flatten().flat_map(by_tag::Opened::tags);
+                let waits = self.near.bypass.covers_any(call.key.v(), tags);
+                Asked { is_bypassed: asked.is_bypassed || waits, ..asked }
+            })
+            .collect();
         if !got.in_order {
             // Read before a value, they say nothing against it.
             for opened in opened_well() {

@@ -6,7 +6,7 @@ use crate::entry::{Ended, Stored, Value};
 use crate::error::{Error, ErrorKind, FarError};
 use crate::invalidation::Ends;
 use crate::key::Tag;
-use crate::observe::{Event, NotStored};
+use crate::observe::NotStored;
 use crate::source::Loaded;
 
 impl Tiers {
@@ -60,20 +60,25 @@ impl Tiers {
                 self.not_stored(why);
                 refused(why, call.policy.value_bytes_max).at(&call.key)
             })?;
-        let queued = self.near.bypass.of_key(&call.key);
+        // Older ends that still wait to be sent would end this value instead: they go first, those of the schemas
+        // beside it among them, and none is sent again until it is there.
+        let _turn = match self.near.bypass.of_key(&call.key).is_empty() {
+            true => None,
+            false => {
+                let turn = ends.resending.lock().await;
+                let queued = self.near.bypass.of_key(&call.key);
+                if !queued.is_empty() {
+                    ends.end_waiting(&queued).await.map_err(failed)?;
+                }
+                Some(turn)
+            }
+        };
         let answer = self.far.put(&call.key, &envelope, drawn.whole).await;
         ends.forget(&ended);
         match answer {
-            // A writer's guard ends what is there, and so does an end that waits.
+            // A writer's guard ends what is there.
             Ok(false) => Ok(Stored::Refused),
-            Ok(true) => {
-                // An older end that still waited to be sent would end this value instead.
-                if !queued.is_empty() {
-                    self.near.bypass.remove(&queued);
-                    ends.observe.tell(Event::Confirmed { waiting: self.near.bypass.len() });
-                }
-                Ok(Stored::Stored)
-            }
+            Ok(true) => Ok(Stored::Stored),
             Err(
                 why @ (FarError::Away
                 | FarError::Closed

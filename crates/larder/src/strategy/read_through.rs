@@ -412,7 +412,9 @@ impl Tiers {
                 *place = self.place(looking.seat);
             }
             if looking.flight.is_some() && place.is_none() {
-                if let Some(found) = stale {
+                // What was expired waits for the source to fail, or to be out of reach.
+                let in_need = stale.as_ref().is_some_and(|found| found.held().in_need);
+                if let Some(found) = stale.take_if(|_| !in_need) {
                     self.stood_in(StoodIn::Crowded);
                     return Decision::Found(found);
                 }

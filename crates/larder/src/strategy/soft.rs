@@ -50,7 +50,7 @@ impl Tiers {
         }
         let link = self.far.link().ok()?;
         match self.get_far(call, &link, self.clock.now()).await.ok()? {
-            Seen::Stale(kept) => {
+            Seen::Stale(kept) if !kept.held.in_need => {
                 self.stood_in(StoodIn::Slow);
                 Some((kept.held.clone(), Origin::Far))
             }
@@ -58,14 +58,15 @@ impl Tiers {
                 self.observe.tell(Event::HitFar { cache: self.observe.cache() });
                 Some((kept.held.clone(), Origin::Far))
             }
-            Seen::Rejected(_) => None,
+            // What was expired waits for the source to fail; slow is not failed.
+            Seen::Stale(_) | Seen::Rejected(_) => None,
         }
     }
 
     /// What near has that is stale and that nobody has ended, as far as it was told.
     pub(super) fn stale_near(&self, call: &Call) -> Option<Answer> {
         match self.near.get(call.key.v(), &call.tags, self.clock.now()) {
-            Looked::Stale(kept) if call.takes(&kept.held) => {
+            Looked::Stale(kept) if call.takes(&kept.held) && !kept.held.in_need => {
                 Some((kept.held.clone(), Origin::Near))
             }
             _ => None,

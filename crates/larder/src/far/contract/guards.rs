@@ -1,7 +1,9 @@
 //! Guards of writers, and soft ends.
 
 use crate::entry::{Ended, Token, envelope};
+use crate::error::FarError;
 use crate::far::Claim;
+use crate::far::guards::GUARDS_MAX;
 use crate::key::{Key, Tag};
 
 use super::scene::{LONG, Process, SHORT, SOFT, Scene, envelope as entry};
@@ -180,4 +182,17 @@ pub(super) async fn what_ends_softly_keeps_its_time(scene: &Scene) {
         scene.one.value(&key).await.is_none() && scene.one.generation(&tag).await.is_none()
     };
     scene.until("their end", is_gone).await;
+}
+
+pub(super) async fn so_many_writers_may_guard_a_key_and_no_more(scene: &Scene) {
+    let keys = [scene.key("k")];
+    let first = scene.draw();
+    scene.one.far.guard(&keys, first, LONG).await.unwrap();
+    for _ in 1..GUARDS_MAX {
+        scene.one.far.guard(&keys, scene.draw(), LONG).await.unwrap();
+    }
+    let one_more = scene.other.far.guard(&keys, scene.draw(), LONG).await;
+    assert!(matches!(one_more, Err(FarError::Refused(_))), "{one_more:?}");
+    end(&scene.one, Ended::Guarded(keys[0].clone(), first)).await;
+    scene.other.far.guard(&keys, scene.draw(), LONG).await.unwrap();
 }

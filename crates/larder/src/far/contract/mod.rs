@@ -140,6 +140,7 @@ macro_rules! far_contract_cases {
                 a_guard_that_is_over_is_not_kept_by_another
                 a_put_under_a_guard_is_refused_and_told_to_the_writer
                 a_guard_and_its_end_are_told
+                so_many_writers_may_guard_a_key_and_no_more
                 a_soft_end_marks_the_value_and_ends_its_load
                 a_soft_end_makes_nothing_and_removes_what_cannot_be_marked
                 a_soft_end_is_told
@@ -200,6 +201,7 @@ macro_rules! far_contract_redis_cases {
                 read_replaces_a_foreign_lease_and_grants
                 a_foreign_lease_is_nobody_s
                 a_lease_record_of_another_form_is_left_alone
+                a_guard_list_of_another_form_stands_in_no_end_s_way
                 a_lease_without_an_end_is_replaced
                 discard_end_put_and_store_take_the_place_of_foreign_things
                 a_foreign_tag_is_none_and_gives_way_to_another_generation

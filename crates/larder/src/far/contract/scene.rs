@@ -247,12 +247,14 @@ pub(super) fn generations(states: &[Option<TagState>]) -> Vec<Option<Generation>
 fn ear(told: &Arc<Mutex<Vec<Told>>>) -> Changes {
     let told = told.clone();
     Arc::new(move |change| {
-        told.lock().push(match change {
+        let change = match change {
             Change::Name(name) => Told::Name(name.to_vec()),
             Change::Gap | Change::Another => Told::Gap,
             #[cfg(feature = "redis")]
             Change::Slots(_) => Told::Gap,
-        });
+            Change::Lost => return,
+        };
+        told.lock().push(change);
     })
 }
 

@@ -180,6 +180,24 @@ pub(super) async fn a_lease_record_of_another_form_is_left_alone(
     }
 }
 
+/// "inf" is a number to Lua, and none to Redis.
+pub(super) async fn a_guard_list_of_another_form_stands_in_no_end_s_way(
+    scene: &Scene,
+    console: &dyn Console,
+) {
+    for deadline in ["inf          ", "1e999        ", "nan          ", "+170000000000"] {
+        let key = scene.key("k");
+        let record = [b"W=", scene.draw().as_slice(), deadline.as_bytes()].concat();
+        console.run(&[b"SET", &key.l(), &record, b"PX", b"3600000"]);
+        scene.one.end_key(&key).await;
+        scene.one.granted(&key, LONG).await;
+        console.run(&[b"SET", &key.l(), &record, b"PX", b"3600000"]);
+        let keys = [key];
+        scene.one.far.guard(&keys, scene.draw(), LONG).await.unwrap();
+        scene.one.far.end(&keys.map(Ended::SoftKey), SOFT).await.unwrap();
+    }
+}
+
 /// Written by hand, or restored: nobody would ever give it up.
 pub(super) async fn a_lease_without_an_end_is_replaced(scene: &Scene, console: &dyn Console) {
     let key = scene.key("k");
@@ -309,6 +327,11 @@ pub(super) async fn a_full_server_still_reads_and_ends(scene: &Scene, console: &
     assert_eq!(scene.one.generation(&tag).await, Some(nonce));
     assert_eq!(link.prolong(tags, LONG).await.unwrap(), [Some(nonce)]);
     assert!(link.extend(&leased, token, LONG).await.unwrap());
+    let soft = [Ended::SoftKey(key.clone()), Ended::SoftTag(tag.clone())];
+    scene.other.far.end(&soft, SOFT).await.unwrap();
+    assert!(scene.one.value(&key).await.is_some(), "marked, and there to stand in");
+    let marked = scene.one.generation(&tag).await.map(|marked| marked.nonce);
+    assert_eq!(marked.map(|marked| marked[8..] == SOFT), Some(true));
     scene.one.told().await;
     let ended = [Ended::Key(key.clone()), Ended::Key(leased.clone()), Ended::Tag(tag.clone())];
     scene.other.far.end(&ended, SOFT).await.unwrap();

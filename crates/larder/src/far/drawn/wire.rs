@@ -184,6 +184,7 @@ fn ear(role: Role, watched: &Arc<Watched>, down: &Arc<Down>) -> Changes {
                 watched.lock().clear();
                 down.send(Frame::Gap);
             }
+            Change::Lost => {}
             // Only a cluster has slots.
             #[cfg(feature = "redis")]
             Change::Slots(_) => down.send(Frame::Gap),

@@ -98,6 +98,7 @@ impl RedisFar {
         let pushed: Arc<dyn Fn(Pushed<'_>) + Send + Sync> = Arc::new(move |pushed| match pushed {
             Pushed::Key(name) => changes(Change::Name(name)),
             Pushed::Gap => changes(Change::Gap),
+            Pushed::Lost => changes(Change::Lost),
             Pushed::Another => changes(Change::Another),
         });
         let breaker = Arc::new(Breaker::new(
@@ -183,7 +184,7 @@ impl Far for RedisFar {
 
     fn end<'a>(&'a self, ended: &'a [Ended], soft: SoftHalf) -> Reply<'a, ()> {
         Box::pin(async move {
-            let (line, mut pipeline) = (self.untracked.line()?, pipe());
+            let (line, mut pipeline) = (self.writer()?, pipe());
             for name in ended {
                 pipeline.add_command(end_of(name, line.app(), soft));
             }
@@ -196,7 +197,7 @@ impl Far for RedisFar {
 
     fn guard<'a>(&'a self, keys: &'a [Key], token: Token, time: Duration) -> Reply<'a, ()> {
         Box::pin(async move {
-            let (line, mut pipeline) = (self.untracked.line()?, pipe());
+            let (line, mut pipeline) = (self.writer()?, pipe());
             for key in keys {
                 let mut call = GUARD.call(&[key.v(), &key.l()]);
                 call.arg(&token[..]).arg(ms(time));
@@ -213,7 +214,11 @@ impl Far for RedisFar {
         Box::pin(async move {
             let mut call = PUT.call(&[key.v(), &key.l()]);
             call.arg(envelope).arg(ms(keep));
-            let line = self.untracked.line()?;
+            let line = self.writer()?;
+            // Nobody would believe it.
+            if crate::entry::envelope::by(envelope).is_some_and(|by| by != 0 && by != line.by()) {
+                return Err(FarError::Away);
+            }
             Ok(was_done(&one(line.ask(&alone(call), self.end_deadline).await?)?))
         })
     }
@@ -239,6 +244,22 @@ impl Far for RedisFar {
         self.tasks.lock().abort_all();
         self.tracked.shut();
         self.untracked.shut();
+    }
+}
+
+impl RedisFar {
+    /// The connection that ends entries: of the server that is read from, or of none. One address may lead to
+    /// another server than it did a moment ago; what one of the two confirms is no news to the other.
+    fn writer(&self) -> Result<Arc<Line>, FarError> {
+        let line = self.untracked.line()?;
+        if let Ok(reader) = self.tracked.line()
+            && !line.meets(&reader)
+        {
+            line.abandon();
+            reader.abandon();
+            return Err(FarError::Away);
+        }
+        Ok(line)
     }
 }
 

@@ -193,7 +193,7 @@ impl Node {
             let terms = Terms {
                 whereabouts: Arc::new(post),
                 pushed: Arc::new(move |push| match push {
-                    Pushed::Key(_) | Pushed::Another => pushed(push),
+                    Pushed::Key(_) | Pushed::Lost | Pushed::Another => pushed(push),
                     Pushed::Gap => {
                         of.lose_all();
                         of.kick.notify_one();

@@ -135,9 +135,12 @@ fn only_a_master_is_taken_for_one() {
         vouched: Arc::new(Vouched::up_to(Moment::NEVER)),
     };
     let role = |role: &str| [Value::Array(vec![Value::BulkString(role.into()), Value::Int(0)])];
-    assert_eq!(scene.0.judge(&spot, &role("master")), Ok(()));
-    assert_eq!(scene.0.judge(&spot, &role("slave")), Err("it is a replica".to_owned()));
+    assert_eq!(scene.0.judge(&spot, Moment::NEVER, &role("master")), Ok(()));
+    assert_eq!(
+        scene.0.judge(&spot, Moment::NEVER, &role("slave")),
+        Err("it is a replica".to_owned())
+    );
     for answer in [&role("sentinel")[..], &[Value::Nil], &[]] {
-        assert!(scene.0.judge(&spot, answer).is_err());
+        assert!(scene.0.judge(&spot, Moment::NEVER, answer).is_err());
     }
 }

@@ -119,6 +119,7 @@ impl ClusterFar {
             pushed: Arc::new(move |pushed| match pushed {
                 Pushed::Key(name) => changes(Change::Name(name)),
                 Pushed::Gap => changes(Change::Gap),
+                Pushed::Lost => changes(Change::Lost),
                 Pushed::Another => changes(Change::Another),
             }),
         };

@@ -11,6 +11,10 @@ if size == 0 then
 end
 local marked = size
 if size == 16 then
+  local left = redis.call('PTTL', KEYS[1])
+  if left > 0 then
+    redis.call('PEXPIRE', KEYS[1], left)  -- first, since a full server refuses SETRANGE and not this
+  end
   marked = redis.pcall('SETRANGE', KEYS[1], 8, ARGV[1])
 end
 if marked ~= 16 then  -- no generation, or refused: then all that carries it is dead

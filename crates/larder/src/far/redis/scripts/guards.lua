@@ -1,7 +1,7 @@
 -- What the scripts that end entries share: how writers' guards are read. It stands in front of each of them.
 --
 -- A guard list is 'W', a mark ('=' nothing came between, '!' something did), then for each open guard 29 bytes: the
--- token, and the deadline in 13 digits, server time in ms. As many as there are writers of one key at once.
+-- token, and the deadline in 13 digits, server time in ms. At most 256: as many writers of one key at once.
 
 local function now_ms()
   local time = redis.call('TIME')
@@ -13,7 +13,8 @@ local function open_guards(record, own, now, latest)
   local open = {}
   for at = 3, #record - 28, 29 do
     local guard = string.sub(record, at, at + 28)
-    local deadline = tonumber(string.sub(guard, 17))
+    local digits = string.match(string.sub(guard, 17), '^%d+$')  -- not "inf", which is a number too
+    local deadline = digits and tonumber(digits)
     if deadline and deadline > now and string.sub(guard, 1, 16) ~= own then
       open[#open + 1] = guard
       latest = math.max(latest, deadline)
@@ -43,7 +44,7 @@ local function fin(lease, own)
   redis.call('SET', lease, 'W!' .. open, 'PX', latest - now)
 end
 
--- Adds the guard of `own` to those that are open, or puts it in the place of what is there.
+-- Adds the guard of `own` to those that are open, or puts it in the place of what is there. False: there are too many.
 local function claim(lease, own, ms)
   local now = now_ms()
   local deadline = now + ms
@@ -51,11 +52,15 @@ local function claim(lease, own, ms)
   local mark, open, latest = 'W=', '', deadline
   if is_guarded(record) then
     open, latest = open_guards(record, own, now, deadline)
+    if #open >= 256 * 29 then
+      return false
+    end
     if open ~= '' then
       mark = string.sub(record, 1, 2)
     end
   end
   redis.call('SET', lease, mark .. open .. own .. string.format('%013d', deadline), 'PX', latest - now)
+  return true
 end
 
 -- Marks a value as no longer fresh; what cannot be marked goes.
