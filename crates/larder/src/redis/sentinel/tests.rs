@@ -144,3 +144,75 @@ fn only_a_master_is_taken_for_one() {
         assert!(scene.0.judge(&spot, Moment::NEVER, answer).is_err());
     }
 }
+
+/// The ticks of a history; B is a little less than two of them.
+const TICKS: u32 = 4;
+const TICK: Duration = Duration::from_millis(600);
+
+/// Whom a process believes at the extremes of all its histories.
+#[derive(Default)]
+struct Belief {
+    /// Until when the old master, at the latest.
+    old: Option<Moment>,
+    /// From when on the new one, at the earliest.
+    new: Option<Moment>,
+}
+
+impl Belief {
+    /// One history: at each tick those sentinels answer that are in its mask. From tick `turns[one]` on that one
+    /// names the new master.
+    async fn add(&mut self, turns: [u32; 3], masks: u32) {
+        let scene = Scene::new();
+        for now in 0..TICKS {
+            for (one, turn) in turns.iter().enumerate() {
+                if masks >> (3 * now as usize + one) & 1 == 0 {
+                    continue;
+                }
+                match now.checked_sub(*turn) {
+                    None => scene.say(&ALL[one..=one], 7001, HOUR, 0),
+                    Some(ago) => scene.say(&ALL[one..=one], 7002, TICK * ago, 1),
+                }
+            }
+            scene.seat();
+            self.note(&scene);
+            tokio::time::advance(TICK).await;
+        }
+    }
+
+    fn note(&mut self, scene: &Scene) {
+        let seat = scene.0.room.lock().seat.clone();
+        let Some((at, spot)) = seat.filter(|(_, spot)| scene.covers(spot)) else { return };
+        if at.port == 7001 {
+            self.old = self.old.max(Some(spot.vouched.until()));
+        } else if let Some((_, from)) = scene.0.named() {
+            // It may have been taken at any time since the tick before.
+            self.new = Some(self.new.map_or(from, |new| new.min(from)));
+        }
+    }
+}
+
+/// Whenever each sentinel goes over to the new master, and whoever gets which answers when: nobody believes
+/// the new one before everybody has ceased to believe the old one.
+#[tokio::test(start_paused = true)]
+async fn no_two_processes_ever_believe_two_masters() {
+    let mut both = 0;
+    for a in 1..=TICKS {
+        for b in a..=TICKS {
+            for c in b..=TICKS {
+                // At TICKS: never, as far as these histories go.
+                let mut belief = Belief::default();
+                for later in 0..1 << (3 * (TICKS - 1)) {
+                    // At first it has heard all of them, or has just been started and none.
+                    for first in [0b000, 0b111] {
+                        belief.add([a, b, c], later << 3 | first).await;
+                    }
+                }
+                if let (Some(old), Some(new)) = (belief.old, belief.new) {
+                    both += 1;
+                    assert!(old <= new, "they turn at {a}, {b}, {c}: {old:?}, {new:?}");
+                }
+            }
+        }
+    }
+    assert!(both > 0, "no history got as far as the new master");
+}
