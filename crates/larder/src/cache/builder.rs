@@ -140,7 +140,8 @@ impl<K: ?Sized, V> CacheBuilder<K, V> {
     /// Past it a call is answered with a stale entry, if there is one; or it [waits](Self::loads_waiting_max)
     /// for its turn, at most `max_load`, and then fails with [`ErrorKind::Overloaded`]. Refreshes in the
     /// background take three quarters of the places at most, and never wait: they are left to later callers.
-    /// Leases by hand take none.
+    /// Leases by hand take none. A loader that asks the same cache for another key needs a second place while
+    /// it holds its own: where loaders do that, leave room for it.
     pub fn loads_max(mut self, loads: usize) -> CacheBuilder<K, V> {
         self.policy.loads_max = loads;
         self

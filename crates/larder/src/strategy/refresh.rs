@@ -65,15 +65,15 @@ enum State {
     Resting(Moment),
 }
 
-/// A key's place among those that run, whatever becomes of its task.
-struct Place {
+/// A key among those that run, whatever becomes of its task.
+struct Run {
     refreshes: Arc<Refreshes>,
     key: Key,
     /// How long it is left alone after this.
     rest: Duration,
 }
 
-impl Drop for Place {
+impl Drop for Run {
     fn drop(&mut self) {
         if let Some(keys) = &mut *self.refreshes.keys.lock() {
             keys.end(&self.key, self.rest, self.refreshes.clock.now());
@@ -156,11 +156,11 @@ impl Refreshes {
         if !self.keys.lock().as_mut().is_some_and(|keys| keys.begin(key, now)) {
             return;
         }
-        let place = Place { refreshes: self.clone(), key: key.clone(), rest: Duration::ZERO };
+        let run = Run { refreshes: self.clone(), key: key.clone(), rest: Duration::ZERO };
         let Some(work) = work() else { return };
         let task = async move {
-            let mut place = place;
-            place.rest = work.await;
+            let mut run = run;
+            run.rest = work.await;
         };
         while tasks.try_join_next().is_some() {}
         tasks.spawn_on(task, &self.runtime);
