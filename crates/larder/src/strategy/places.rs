@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::runtime::Handle;
-use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, SetError};
 
 use super::refresh::Refreshes;
 use super::together::Seat;
@@ -184,8 +184,12 @@ impl Tiers {
 fn shared(seat: &Seat, take: impl FnOnce() -> Option<Place>) -> Option<Taken> {
     let place = seat.place();
     if !place.initialized() {
-        // Another of them may be faster: then this one goes back.
-        let _ = place.set(take()?);
+        match place.set(take()?) {
+            // Another of them was faster.
+            Ok(()) | Err(SetError::AlreadyInitializedError(_)) => {}
+            // Another of them waits in the queue: for both.
+            Err(SetError::InitializingError(_)) => return None,
+        }
     }
     Some(Taken::Shared { _place: place })
 }
