@@ -11,7 +11,10 @@ mod support;
 
 use std::time::Duration;
 
-use larder::{AfterFailover, ErrorKind, Larder, LarderBuilder, Origin, SECOND, Stored, Tag};
+use larder::{
+    AfterFailover, BreakerSettings, ErrorKind, HOUR, Larder, LarderBuilder, Origin, SECOND, Stored,
+    Tag,
+};
 use support::{Cluster, NEVER, PATIENT, Proxy, Server, Source, Way, World, until};
 
 /// Names that are meant to fall apart, or into a slot that is not theirs.
@@ -23,7 +26,7 @@ fn builder(cluster: &Cluster) -> LarderBuilder {
 
 /// Which master has the value of a key of `words`.
 fn of_key(cluster: &Cluster, key: &str) -> usize {
-    cluster.master_of(cluster.slot(format!("test:words:1:v:{{.1.{key}}}").as_bytes()))
+    cluster.master_of(cluster.slot(format!("test:words:1:v:{{.{}.{key}}}", key.len()).as_bytes()))
 }
 
 /// Which has a tag.
@@ -231,6 +234,55 @@ async fn a_tag_that_was_read_before_the_value_ends_nothing_by_itself() {
     assert_eq!(getting.await.unwrap(), Some(("new".to_owned(), Origin::Far)));
 }
 
+/// One node costs only time: it alone is left alone. Its ends wait for nobody and are not lost; what the others have is
+/// served, stored and ended as ever.
+#[tokio::test]
+async fn a_breaker_is_one_nodes_alone() {
+    let cluster = Cluster::of_masters();
+    let bad = of_key(&cluster, "k");
+    let wire = Proxy::to(&cluster.nodes[bad]);
+    let (announced, port) = (cluster.nodes[bad].port(), wire.port());
+    let patience = BreakerSettings::new().open_for(HOUR);
+    let builder = builder(&cluster).bound(NEVER).breaker(patience);
+    let builder = builder.redis_address_map(move |host, given| {
+        (host.to_owned(), if given == announced { port } else { given })
+    });
+    let world =
+        World::of(builder.far_deadline(Duration::from_millis(200)), &Source::default()).await;
+    world.source.set("k", "v");
+    world.read("k").await.unwrap();
+    let keys = |at: usize| {
+        let cluster = &cluster;
+        (0..).map(|n| format!("n{n}")).filter(move |key| of_key(cluster, key) == at)
+    };
+    let good = keys((bad + 1) % 3).next().unwrap();
+    world.source.set(&good, "v");
+    world.read(&good).await.unwrap();
+    // All its connections, whichever was made first.
+    (0..100).for_each(|connection| wire.hold(connection));
+    for key in keys(bad).take(100) {
+        world.source.set(&key, "v");
+        assert_eq!(*world.read(&key).await.unwrap(), "v");
+        if world.ear.count("BreakerOpened") > 0 {
+            break;
+        }
+    }
+    assert_eq!(world.ear.count("BreakerOpened"), 1);
+    let error = world.words.invalidate("k").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unconfirmed);
+    assert!(error.to_string().contains("breaker is open"), "nobody waits for it: {error}");
+    let there = World::of(self::builder(&cluster), &world.source).await;
+    world.source.set(&good, "new");
+    world.words.invalidate(&good).await.unwrap();
+    assert_eq!(*world.read(&good).await.unwrap(), "new");
+    assert_eq!(there.has(&good).await, "new far", "stored, and ended before that");
+    assert_eq!(world.ear.count("BreakerOpened"), 1);
+    wire.let_go();
+    until("the end has come", || async { world.larder.stats().unconfirmed_waiting == 0 }).await;
+    assert_eq!(there.has("k").await, "nothing");
+    assert_eq!(world.larder.stats().breaker_closed, 0, "it was open all the while");
+}
+
 /// What rests on two nodes is served from near while both are heard of; what rests on others does not care.
 #[tokio::test]
 async fn near_serves_nothing_whose_tag_lies_where_nobody_is_heard_any_more() {
@@ -277,7 +329,7 @@ async fn near_forgets_what_lies_in_a_slot_that_was_taken_away_with_its_keys_left
         let slot = match tag {
             None => {
                 here.read(key).await.unwrap();
-                cluster.slot(format!("test:words:1:v:{{.1.{key}}}").as_bytes())
+                cluster.slot(format!("test:words:1:v:{{.{}.{key}}}", key.len()).as_bytes())
             }
             Some(tag) => {
                 here.read_tagged(key, tag).await.unwrap();

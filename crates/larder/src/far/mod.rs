@@ -203,8 +203,10 @@ pub(crate) trait Far: Send + Sync {
     /// while its breaker is open.
     fn link(&self) -> Result<Arc<dyn Link>, FarError>;
 
-    /// Would a call be sent now? `TurnedAway` while the breaker is open: whoever is waited for should not try.
-    fn admits(&self) -> Result<(), FarError> {
+    /// Would a call about these be sent now? `TurnedAway` while the breaker of a server that has one of them is
+    /// open: whoever is waited for should not try.
+    fn admits(&self, ended: &[Ended]) -> Result<(), FarError> {
+        let _ = ended;
         Ok(())
     }
 

@@ -141,7 +141,7 @@ impl Ends {
         // Before it is sent: its answer may come from a server that is lost before we look at it.
         self.replay.remember(&ended, self.clock.now());
         // Nobody waits for a server that is known to be in trouble: it is told by `send_again`, and at once.
-        let answer = match self.far.admits() {
+        let answer = match self.far.admits(&ended) {
             Ok(()) => self.far.end(&with_neighbours(&ended), self.soft_half()).await,
             Err(why) => Err(why),
         };

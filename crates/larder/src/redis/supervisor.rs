@@ -105,6 +105,11 @@ pub(crate) struct Line {
 }
 
 impl Line {
+    /// Would its breaker let a call through now?
+    pub(crate) fn is_worth_asking(&self) -> bool {
+        self.terms.breaker.admits()
+    }
+
     /// All answers, a refusal among them, within `deadline`; nothing is sent while the breaker is open. Not
     /// believed when the word for the server has run out meanwhile.
     pub(crate) async fn ask(

@@ -170,16 +170,22 @@ fn whereabouts(
     Ok(Arc::new(Fixed::new(Access::new(wishes, app)?)))
 }
 
+impl RedisFar {
+    fn is_worth_asking(&self) -> Result<(), FarError> {
+        if self.breaker.admits() { Ok(()) } else { Err(FarError::TurnedAway) }
+    }
+}
+
 impl Far for RedisFar {
     fn link(&self) -> Result<Arc<dyn Link>, FarError> {
         let line = self.tracked.line()?;
-        self.admits()?;
+        self.is_worth_asking()?;
         line.vouched()?;
         Ok(line)
     }
 
-    fn admits(&self) -> Result<(), FarError> {
-        if self.breaker.admits() { Ok(()) } else { Err(FarError::TurnedAway) }
+    fn admits(&self, _: &[Ended]) -> Result<(), FarError> {
+        self.is_worth_asking()
     }
 
     fn end<'a>(&'a self, ended: &'a [Ended], soft: SoftHalf) -> Reply<'a, ()> {

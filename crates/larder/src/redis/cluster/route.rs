@@ -134,6 +134,13 @@ impl Route {
         self.cluster.deadline()
     }
 
+    /// Whether the slot's master would be asked now, by its breaker. One that is not there turns nobody away.
+    pub(crate) fn admits(&self, slot: Slot) -> bool {
+        let lines = self.lines.lock();
+        let line = lines.master(slot).and_then(|master| master.line(self.role));
+        line.is_none_or(|line| line.is_worth_asking())
+    }
+
     /// Answers to all, in order. A refusal is an answer, save one that names another node.
     pub(crate) async fn ask(
         &self,

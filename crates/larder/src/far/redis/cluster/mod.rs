@@ -242,6 +242,13 @@ impl Far for ClusterFar {
         Ok(Arc::new(ClusterLink::new(self.cluster.route(Role::Tracked)?)))
     }
 
+    // The breaker of another node is no reason: it has nothing of these.
+    fn admits(&self, ended: &[Ended]) -> Result<(), FarError> {
+        let route = self.ends()?;
+        let turned_away = ended.iter().any(|ended| !route.admits(slot_of(ended)));
+        if turned_away { Err(FarError::TurnedAway) } else { Ok(()) }
+    }
+
     fn end<'a>(&'a self, ended: &'a [Ended], soft: SoftHalf) -> Reply<'a, ()> {
         Box::pin(async move {
             let left = self.left();
