@@ -24,6 +24,8 @@ use tokio::task::JoinSet;
 mod lines;
 mod node;
 mod route;
+#[cfg(test)]
+mod tests;
 mod topology;
 
 pub(crate) use node::Lost;

@@ -62,6 +62,29 @@ impl Probe {
 }
 
 impl Standing {
+    pub(super) fn new(
+        member: Member,
+        slots: Slots,
+        access: Access,
+        terms: &Terms,
+        lost: &Lost,
+        kick: &Arc<Notify>,
+    ) -> Standing {
+        let slot = slots.iter().next().unwrap_or(Slot::of(b""));
+        Standing {
+            member,
+            access,
+            app: terms.app.clone(),
+            bound: terms.bound,
+            lost: lost.clone(),
+            kick: kick.clone(),
+            heard: SharedSlots::none(),
+            visited: SharedSlots::none(),
+            probe: Mutex::new(Probe::into(slot, &terms.app)),
+            expected: Mutex::new(slots),
+        }
+    }
+
     pub(super) fn hears_of(&self, slot: Slot, on_its_way: bool) {
         if on_its_way { self.visited.add(slot) } else { self.heard.add(slot) }
     }
@@ -82,9 +105,9 @@ impl Standing {
 }
 
 /// One connection's part in it.
-struct Post {
-    standing: Arc<Standing>,
-    role: Role,
+pub(super) struct Post {
+    pub(super) standing: Arc<Standing>,
+    pub(super) role: Role,
 }
 
 impl fmt::Display for Post {
@@ -173,19 +196,7 @@ impl Node {
         kick: &Arc<Notify>,
         wrong: &Arc<Mutex<Option<Error>>>,
     ) -> Node {
-        let slot = slots.iter().next().unwrap_or(Slot::of(b""));
-        let standing = Arc::new(Standing {
-            member,
-            access,
-            app: terms.app.clone(),
-            bound: terms.bound,
-            lost: lost.clone(),
-            kick: kick.clone(),
-            heard: SharedSlots::none(),
-            visited: SharedSlots::none(),
-            probe: Mutex::new(Probe::into(slot, &terms.app)),
-            expected: Mutex::new(slots),
-        });
+        let standing = Arc::new(Standing::new(member, slots, access, terms, lost, kick));
         let breaker = Arc::new(terms.breaker.of_another(standing.access.to_string()));
         let supervisor = |role| {
             let (pushed, of) = (terms.pushed.clone(), standing.clone());

@@ -53,6 +53,15 @@ pub(super) struct Span {
 }
 
 impl Span {
+    /// As a node says it.
+    #[cfg(test)]
+    pub(super) fn answer(&self) -> Value {
+        let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let Member { id, place: Place { host, port } } = &self.master;
+        let master = Value::Array(vec![text(host), Value::Int((*port).into()), text(id)]);
+        Value::Array(vec![Value::Int(self.first.into()), Value::Int(self.last.into()), master])
+    }
+
     pub(super) fn slots(&self) -> impl Iterator<Item = Slot> + use<> {
         (self.first..=self.last).filter_map(Slot::numbered)
     }

@@ -332,3 +332,32 @@ impl Far for ClusterFar {
         self.cluster.close();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::Tag;
+
+    fn names_of(question: &Question) -> Vec<String> {
+        let said = String::from_utf8_lossy(&question.command.get_packed_command()).into_owned();
+        said.lines().filter(|line| line.starts_with("a:")).map(str::to_owned).collect()
+    }
+
+    /// A load could store between the end of a value and that of its lease.
+    #[test]
+    fn what_is_ended_in_steps_is_ended_lease_first_and_each_step_names_one_key() {
+        let (key, tag) = (Key::new(b"a:c:1:v:{.1.k}"), Tag::new("t"));
+        for ended in
+            [Ended::Key(key.clone()), Ended::Guarded(key.clone(), [1; 16]), Ended::SoftKey(key)]
+        {
+            let steps = steps_of(&ended, "a", [2; 8]);
+            let names: Vec<_> = steps.iter().map(names_of).collect();
+            assert_eq!(names, [["a:c:1:l:{.1.k}"], ["a:c:1:v:{.1.k}"]], "{ended:?}");
+        }
+        for ended in [Ended::Tag(tag.clone()), Ended::SoftTag(tag)] {
+            let steps = steps_of(&ended, "a", [2; 8]);
+            let names: Vec<_> = steps.iter().map(names_of).collect();
+            assert_eq!(names, [["a:t:{.t}"]], "{ended:?}");
+        }
+    }
+}
