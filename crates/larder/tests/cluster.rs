@@ -361,15 +361,20 @@ async fn on_a_slot_on_its_way_each_call_does_what_it_can() {
     // What has moved already is believed, so that it can be seen to be found.
     let believing = || builder(&cluster).after_failover(AfterFailover::Accept);
     let world = || World::of(believing(), &source);
-    let (here, patient) = (world().await, world().await);
+    let (here, patient, third) = (world().await, world().await, world().await);
     let impatient = believing().invalidate_deadline(SECOND / 4).open().await.unwrap();
     let name = b"test:words:1:v:{.1.k}";
     let slot = cluster.slot(name);
     let from = cluster.master_of(slot);
     let to = (from + 1) % 3;
     here.source.set("k", "old");
-    here.read("k").await.unwrap();
+    here.words.invalidate("k").await.unwrap();
+    third.read("k").await.unwrap();
     cluster.begin_to_move(slot, from, to);
+
+    // Asked for the lease at once, since it was ended here: there is none to be had, and a value all the same.
+    assert_eq!(here.read("k").await.unwrap().origin(), Origin::Far);
+    assert_eq!(source.loads(), 1);
 
     // The value here, no lease anywhere: it is served, expired, and loaded anew without being kept.
     assert_eq!(patient.has("k").await, "old far");

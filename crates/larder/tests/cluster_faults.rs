@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use larder::{Larder, LarderBuilder, Origin, SECOND};
-use support::{Cluster, PATIENT, Rider, Rows, Traffic, until};
+use support::{Cluster, NEVER, PATIENT, Rider, Rows, Traffic, until};
 
 /// Below the nodes' time-out, as it should be.
 const BOUND: Duration = SECOND;
@@ -160,7 +160,7 @@ async fn through(fall: Fall<'_>) {
     let fallen = Instant::now();
     let (mut again, mut in_a_row) = (None, 0);
     while again.is_none() || cluster.master_of(slot) == old {
-        let all = fallen.elapsed() < support::NEVER;
+        let all = fallen.elapsed() < NEVER;
         let now = cluster.master_of(slot);
         assert!(all, "slot {slot} was {old}'s and is {now}'s; ends were confirmed after {again:?}");
         if !fall.settings.is_empty() {
