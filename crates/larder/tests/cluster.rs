@@ -9,6 +9,8 @@
 
 mod support;
 
+use std::io::Write;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use larder::{
@@ -26,7 +28,8 @@ fn builder(cluster: &Cluster) -> LarderBuilder {
 
 /// Which master has the value of a key of `words`.
 fn of_key(cluster: &Cluster, key: &str) -> usize {
-    cluster.master_of(cluster.slot(format!("test:words:1:v:{{.{}.{key}}}", key.len()).as_bytes()))
+    let name = format!("test:words:1:v:{{.{}.{key}}}", key.len());
+    cluster.master_of(cluster.slot(name.as_bytes()))
 }
 
 /// Which has a tag.
@@ -523,4 +526,85 @@ async fn what_is_no_cluster_is_named() {
     assert!(!larder.is_far_up(), "started without it");
     let error = Larder::builder("test").redis(&nobody).require_far().open().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Far, "{error}");
+}
+
+/// A shard without a master costs what lies there, and no more: of many keys the rest is found.
+#[tokio::test]
+async fn many_keys_are_found_as_far_as_their_masters_are_there() {
+    let mut cluster = Cluster::with(0, &["--cluster-require-full-coverage", "no"]);
+    let source = Source::default();
+    let (here, there) = (builder(&cluster), builder(&cluster));
+    let (here, there) = (World::of(here, &source).await, World::of(there, &source).await);
+    let keys: Vec<String> = (0..30).map(|number| format!("k{number}")).collect();
+    let dead = of_key(&cluster, "k0");
+    let (lost, found): (Vec<&str>, Vec<&str>) =
+        keys.iter().map(String::as_str).partition(|key| of_key(&cluster, key) == dead);
+    for key in &keys {
+        source.set(key, "old");
+        there.read(key).await.unwrap();
+    }
+    cluster.nodes[dead].kill();
+    here.ear.hears("Disconnected", 1).await;
+    let far = here.words.get_many(keys.iter().map(String::as_str)).await.unwrap();
+    for (key, far) in keys.iter().zip(far) {
+        let is_found = far.map(|entry| (entry.to_string(), entry.origin()));
+        let expected = found.contains(&key.as_str()).then(|| ("old".to_owned(), Origin::Far));
+        assert_eq!(is_found, expected, "{key}");
+    }
+    let loaded = |keys: Vec<String>| async move {
+        let new = |key: String| (key, "new".to_owned());
+        Ok::<_, std::io::Error>(keys.into_iter().map(new).collect::<Vec<_>>())
+    };
+    let all = keys.iter().map(String::as_str);
+    let answers = here.words.get_or_load_many(all, loaded).await;
+    for (key, answer) in keys.iter().zip(answers) {
+        let expected = if lost.contains(&key.as_str()) { "new" } else { "old" };
+        assert_eq!(*answer.unwrap().unwrap(), expected, "{key}");
+    }
+    for key in &found {
+        here.words.invalidate(*key).await.unwrap();
+    }
+    assert!(here.larder.is_far_up(), "two of three");
+}
+
+/// A master that is cut off must have noticed it before another takes over, or we would go on believing it.
+#[tokio::test]
+async fn a_bound_that_is_not_below_the_time_out_of_the_nodes_is_warned_of() {
+    let log = Log::begin();
+    let cluster = Cluster::of_masters();
+    let about_it = |line: &str| {
+        line.contains(&cluster.url()) && line.contains("bound is not below cluster-node-timeout")
+    };
+    for (bound, warnings) in [(SECOND, 0), (2 * SECOND, 1)] {
+        let larder = builder(&cluster).bound(bound).open().await.unwrap();
+        let _ = larder.close(SECOND).await;
+        assert_eq!(log.text().lines().filter(|line| about_it(line)).count(), warnings, "{bound:?}");
+    }
+}
+
+/// All that is logged in this test binary: a process has one log.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn begin() -> Log {
+        let log = Log::default();
+        let writer = log.clone();
+        tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).init();
+        log
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
 }

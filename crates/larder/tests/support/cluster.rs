@@ -146,15 +146,7 @@ impl Cluster {
         loop {
             for node in self.running() {
                 let info: String = node.ask("CLUSTER INFO");
-                let spans: Vec<Vec<redis::Value>> = node.ask("CLUSTER SLOTS");
-                let port = spans.iter().find_map(|span| {
-                    let number = |at: usize| redis::from_redis_value_ref::<u16>(&span[at]).unwrap();
-                    let redis::Value::Array(master) = &span[2] else { return None };
-                    let port = redis::from_redis_value_ref(&master[1]).unwrap();
-                    (number(0)..=number(1)).contains(&slot).then_some(port)
-                });
-                let at = self.nodes.iter().position(|node| Some(node.port()) == port);
-                if let Some(at) = at.filter(|_| info.contains("cluster_state:ok")) {
+                if let Some(at) = self.master_by(node, slot).filter(|_| info.contains("state:ok")) {
                     return at;
                 }
             }
@@ -163,19 +155,36 @@ impl Cluster {
         }
     }
 
+    /// The same, in the words of one of them.
+    fn master_by(&self, node: &Server, slot: u16) -> Option<usize> {
+        let spans: Vec<Vec<redis::Value>> = node.ask("CLUSTER SLOTS");
+        let port = spans.iter().find_map(|span| {
+            let number = |at: usize| redis::from_redis_value_ref::<u16>(&span[at]).unwrap();
+            let redis::Value::Array(master) = &span[2] else { return None };
+            let port: u16 = redis::from_redis_value_ref(&master[1]).unwrap();
+            (number(0)..=number(1)).contains(&slot).then_some(port)
+        })?;
+        // Nodes that speak TLS among themselves name that port; asked only then, since one may be stopped.
+        let plain = self.nodes.iter().position(|node| node.port() == port);
+        plain.or_else(|| self.nodes.iter().position(|node| node.tls_port() == port))
+    }
+
     /// The slot of a name, in the server's words.
     pub fn slot(&self, name: &[u8]) -> u16 {
         let mut client = self.nodes[0].client();
         redis::cmd("CLUSTER").arg("KEYSLOT").arg(name).query(&mut client).unwrap()
     }
 
-    /// The slot is the other's, and its keys were left where they were.
+    /// The slot is the other's, and its keys were left where they were. Comes back when the one that had it knows.
     pub fn take_away(&self, slot: u16, from: usize, to: usize) {
-        let id = self.id(to);
-        let _: String =
-            self.nodes[to].ask(&format!("CLUSTER SETSLOT {slot} IMPORTING {}", self.id(from)));
-        for at in [to, from] {
-            let _: String = self.nodes[at].ask(&format!("CLUSTER SETSLOT {slot} NODE {id}"));
+        let (id, source) = (self.id(to), self.id(from));
+        for how in [format!("IMPORTING {source}"), format!("NODE {id}")] {
+            let _: String = self.nodes[to].ask(&format!("CLUSTER SETSLOT {slot} {how}"));
+        }
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.master_by(&self.nodes[from], slot) != Some(to) {
+            assert!(Instant::now() < deadline, "the one that had slot {slot} never knew");
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
