@@ -16,6 +16,7 @@ mod search;
 
 mod callers;
 mod loads;
+mod near;
 mod writers;
 
 use std::process::ExitCode;
@@ -67,7 +68,7 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
 }
 
 fn all(depth: Depth) -> Vec<Case> {
-    let subjects = [loads::cases, callers::cases, writers::cases];
+    let subjects = [loads::cases, callers::cases, near::cases, writers::cases];
     subjects.iter().flat_map(|cases| cases(depth)).collect()
 }
 
@@ -181,13 +182,13 @@ impl Row {
 }
 
 fn table(rows: &[Row]) {
-    println!("{:<14} {:<44} {:>10}  outcome", "subject", "variant", "states");
+    println!("{:<14} {:<52} {:>10}  outcome", "subject", "variant", "states");
     for row in rows {
         let Row { subject, name, states, outcome, is_well, must } = row;
         let name =
             if *must == Must::Hold { format!("the protocol: {name}") } else { (*name).to_owned() };
         let wrong = if *is_well { "" } else { "  <- WRONG" };
-        println!("{subject:<14} {name:<44} {states:>10}  {outcome}{wrong}");
+        println!("{subject:<14} {name:<52} {states:>10}  {outcome}{wrong}");
     }
 }
 
