@@ -16,6 +16,7 @@ mod search;
 
 mod callers;
 mod loads;
+mod migration;
 mod near;
 mod writers;
 
@@ -68,7 +69,7 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
 }
 
 fn all(depth: Depth) -> Vec<Case> {
-    let subjects = [loads::cases, callers::cases, near::cases, writers::cases];
+    let subjects = [loads::cases, callers::cases, near::cases, writers::cases, migration::cases];
     subjects.iter().flat_map(|cases| cases(depth)).collect()
 }
 
