@@ -18,6 +18,7 @@ mod callers;
 mod loads;
 mod migration;
 mod near;
+mod write_behind;
 mod writers;
 
 use std::process::ExitCode;
@@ -69,7 +70,14 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
 }
 
 fn all(depth: Depth) -> Vec<Case> {
-    let subjects = [loads::cases, callers::cases, near::cases, writers::cases, migration::cases];
+    let subjects = [
+        loads::cases,
+        callers::cases,
+        near::cases,
+        writers::cases,
+        migration::cases,
+        write_behind::cases,
+    ];
     subjects.iter().flat_map(|cases| cases(depth)).collect()
 }
 
