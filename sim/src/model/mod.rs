@@ -18,6 +18,7 @@ mod callers;
 mod loads;
 mod migration;
 mod near;
+mod restart;
 mod write_behind;
 mod writers;
 
@@ -77,6 +78,7 @@ fn all(depth: Depth) -> Vec<Case> {
         writers::cases,
         migration::cases,
         write_behind::cases,
+        restart::cases,
     ];
     subjects.iter().flat_map(|cases| cases(depth)).collect()
 }
