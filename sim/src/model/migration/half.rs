@@ -32,7 +32,9 @@ impl Half {
             Self::Guard(token) => node.guard(token),
             Self::Unlink => node.value = Value::default(),
             Self::Mark => node.value.marked = node.value.version > 0,
-            Self::Set(version) => node.value = Value { version: version + 1, marked: false },
+            Self::Set(version) => {
+                node.value = Value { version: version + 1, ..Value::default() };
+            }
         }
     }
 }
@@ -67,6 +69,7 @@ impl Migration {
                         );
                     }
                     half.run(&mut to.slot.nodes[at]);
+                    self.answered(half, at, to);
                     *way = Way::First;
                     (said(half, if at == SOURCE { Where::Source } else { Where::Target }), true)
                 }
@@ -74,10 +77,18 @@ impl Migration {
             Way::Asked | Way::AskedAgain => {
                 let at = to.slot.asked();
                 half.run(&mut to.slot.nodes[at]);
+                self.answered(half, at, to);
                 let again = *way == Way::Asked && self.rule != Rule::AskNotRepeated;
                 *way = if again { Way::Second } else { Way::First };
                 (said(half, if at == TARGET { Where::Asking } else { Where::Source }), !again)
             }
+        }
+    }
+
+    /// Incarnation: of the process that answered GUARD1.
+    fn answered(&self, half: Half, at: usize, to: &mut State) {
+        if let Half::Guard(writer) = half {
+            to.writers[usize::from(writer)].by = self.named(at);
         }
     }
 

@@ -10,7 +10,7 @@ mod slot;
 use super::case::{Case, Depth};
 use super::search::{Steps, World};
 use people::{Doing, End, Load, Stage, Writer};
-use slot::{Item, Key, Lock, Phase, SOURCE, Slot, TARGET, Value};
+use slot::{Item, Key, Lock, Node, Phase, SOURCE, Slot, TARGET, Value};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Rule {
@@ -44,6 +44,18 @@ struct Scene {
     puts: u8,
     /// How often a key may move back.
     moves_back: u8,
+    /// How often a MIGRATE may time out, and land all the same.
+    faults: u8,
+    trust: Trust,
+}
+
+/// Whether a node is believed what another said.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    /// `accept`: shows more than `distrust`, where no message is late.
+    All,
+    /// `distrust`.
+    Own,
 }
 
 struct Migration {
@@ -62,6 +74,8 @@ struct State {
     end: End,
     put: End,
     moves_back: u8,
+    late: Node,
+    faults: u8,
 }
 
 const SERVER: &str = "the server";
@@ -71,7 +85,8 @@ impl World for Migration {
     type State = State;
 
     fn start(&self) -> State {
-        State { moves_back: self.scene.moves_back, ..State::default() }
+        let Scene { moves_back, faults, .. } = self.scene;
+        State { moves_back, faults, ..State::default() }
     }
 
     fn steps(&self, from: &State, next: &mut Steps<State>) {
@@ -82,6 +97,7 @@ impl World for Migration {
             self.put(*from, next);
         }
         self.operate(*from, next);
+        self.late(*from, next);
         self.time(*from, next);
     }
 
@@ -97,14 +113,24 @@ impl World for Migration {
     }
 
     fn broken(&self, state: &State) -> Option<&'static str> {
-        let Value { version, marked } = state.slot.served();
-        (version > 0 && !marked && version - 1 < state.floor).then_some(
+        let (value, at) = state.slot.served();
+        let served = value.version > 0 && !value.marked && self.believes(value, at);
+        (served && value.version - 1 < state.floor).then_some(
             "G1: V is older than a write or an end that was Ok, or committed under its guard",
         )
     }
 }
 
 impl Migration {
+    /// How a node is called in an envelope. Where everybody is believed the names make no difference.
+    fn named(&self, node: usize) -> u8 {
+        if self.scene.trust == Trust::All { 0 } else { node as u8 }
+    }
+
+    fn believes(&self, value: Value, node: usize) -> bool {
+        value.by == self.named(node)
+    }
+
     /// Moves the slot, key by key.
     fn operate(&self, from: State, next: &mut Steps<State>) {
         if from.slot.phase == Phase::AtSource {
@@ -125,11 +151,26 @@ impl Migration {
             if to.slot.migrate(key, SOURCE, TARGET) {
                 next.add(OPERATOR, there, to);
             }
+            if from.faults > 0
+                && from.late == Node::default()
+                && let Some(copy) = from.slot.copy(key)
+            {
+                let to = State { late: copy, faults: from.faults - 1, ..from };
+                next.add(OPERATOR, "a MIGRATE times out: a copy is on its way to the target", to);
+            }
             let mut to = from;
             if from.moves_back > 0 && to.slot.migrate(key, TARGET, SOURCE) {
                 to.moves_back -= 1;
                 next.add(OPERATOR, back, to);
             }
+        }
+    }
+
+    /// The copy of a MIGRATE that had timed out.
+    fn late(&self, from: State, next: &mut Steps<State>) {
+        let mut to = State { late: Node::default(), ..from };
+        if to.slot.land(from.late) {
+            next.add("the wire", "the copy lands at the target", to);
         }
     }
 
@@ -179,11 +220,20 @@ impl State {
     }
 }
 
-const LOADS: Scene =
-    Scene { loads: 2, writers: 0, ends: &[Kind::Key, Kind::Expire], puts: 0, moves_back: 1 };
+const LOADS: Scene = Scene {
+    loads: 2,
+    writers: 0,
+    ends: &[Kind::Key, Kind::Expire],
+    puts: 0,
+    moves_back: 1,
+    faults: 0,
+    trust: Trust::All,
+};
 const WRITER: Scene = Scene { loads: 1, writers: 1, ..LOADS };
-const WRITERS: Scene = Scene { loads: 1, writers: 2, ends: &[], puts: 0, moves_back: 0 };
-const PUT: Scene = Scene { loads: 2, writers: 0, ends: &[], puts: 1, moves_back: 1 };
+const WRITERS: Scene = Scene { loads: 1, writers: 2, ends: &[], moves_back: 0, ..LOADS };
+const PUT: Scene = Scene { ends: &[], puts: 1, ..LOADS };
+const LATE: Scene = Scene { moves_back: 0, faults: 1, trust: Trust::Own, ..WRITER };
+const LATE_LOADS: Scene = Scene { moves_back: 0, faults: 1, trust: Trust::Own, ..LOADS };
 
 pub(crate) fn cases(depth: Depth) -> Vec<Case> {
     let holds =
@@ -196,6 +246,20 @@ pub(crate) fn cases(depth: Depth) -> Vec<Case> {
         holds("a load, a writer, an end", WRITER),
         holds("a load, two writers", WRITERS),
         holds("put", PUT),
+        holds("a copy lands late: a writer, distrust", LATE),
+        holds("a copy lands late: two loads, distrust", LATE_LOADS),
+        fails(
+            "limit: a copy lands late, accept",
+            Rule::AsWritten,
+            Scene { trust: Trust::All, ..LATE_LOADS },
+            "nothing: accept may serve it until its TTL",
+        ),
+        fails(
+            "limit: a late copy is moved back, distrust",
+            Rule::AsWritten,
+            Scene { moves_back: 1, ..LATE_LOADS },
+            "nothing: not covered even in distrust",
+        ),
         fails(
             "fin with UNLINK first",
             Rule::FinUnlinksFirst,

@@ -27,6 +27,8 @@ pub(super) enum Doing {
 pub(super) struct Load {
     pub(super) doing: Doing,
     pub(super) version: u8,
+    /// The node that granted the lease.
+    pub(super) by: u8,
     pub(super) way: Way,
 }
 
@@ -52,6 +54,8 @@ pub(super) struct Writer {
     pub(super) is_guarded: bool,
     pub(super) has_lapsed: bool,
     pub(super) version: u8,
+    /// The node that answered GUARD.
+    pub(super) by: u8,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -81,8 +85,9 @@ impl Migration {
         let mut to = from;
         match load.doing {
             Doing::Idle => {
-                if let Some(node) = from.slot.grants() {
+                if let Some(node) = self.grants(&from) {
                     to.slot.nodes[node].lock = Lock::Lease(token);
+                    to.loads[at].by = self.named(node);
                     to.loads[at].doing = Doing::Source;
                     next.add(LOAD[at], "READ: {2}, the lease", to);
                 }
@@ -99,7 +104,8 @@ impl Migration {
                     let node = &mut to.slot.nodes[node];
                     if node.lock == Lock::Lease(token) {
                         *node = super::slot::Node::default();
-                        node.value = Value { version: load.version + 1, marked: false };
+                        node.value =
+                            Value { version: load.version + 1, marked: false, by: load.by };
                         next.add(LOAD[at], "STORE: 1", to);
                     } else {
                         next.add(LOAD[at], "STORE: 0, refused", to);
@@ -135,6 +141,7 @@ impl Migration {
                     return;
                 }
                 if let Some(node) = from.slot.both() {
+                    to.writers[at].by = self.named(node);
                     let node = &mut to.slot.nodes[node];
                     node.value = Value::default();
                     node.guard(token);
@@ -176,7 +183,7 @@ impl Migration {
             }
             Stage::Finish => {
                 if let Some(node) = from.slot.both() {
-                    to.slot.nodes[node].finish(token, writer.version);
+                    to.slot.nodes[node].finish(token, writer.version, writer.by);
                     self.finished(at, &mut to);
                     next.add(WRITER[at], "FINISH: Ok", to);
                 } else {
@@ -199,6 +206,14 @@ impl Migration {
             }
             Stage::Done => {}
         }
+    }
+
+    /// Where READ grants the lease: V is of no use, and L is absent.
+    fn grants(&self, from: &State) -> Option<usize> {
+        let at = from.slot.at_rest()?;
+        let node = &from.slot.nodes[at];
+        let used = node.value.version > 0 && !node.value.marked && self.believes(node.value, at);
+        (!used && node.lock == Lock::Absent).then_some(at)
     }
 
     fn writer_half(
@@ -312,7 +327,7 @@ impl Migration {
                     to.floor = to.newest;
                     to.put = End { progress: Progress::Done, ..End::default() };
                     let node = &mut to.slot.nodes[node];
-                    node.value = Value { version: to.newest + 1, marked: false };
+                    node.value = Value { version: to.newest + 1, ..Value::default() };
                     node.lock = Lock::Absent;
                     next.add(PUT, "PUT: stored", to);
                 }

@@ -7,6 +7,8 @@ pub(super) struct Value {
     pub(super) version: u8,
     /// Soft-expired.
     pub(super) marked: bool,
+    /// The node that granted its lease, or answered its GUARD.
+    pub(super) by: u8,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -115,12 +117,12 @@ impl Node {
     }
 
     /// FINISH V L | token envelope hard_ms.
-    pub(super) fn finish(&mut self, token: u8, version: u8) {
+    pub(super) fn finish(&mut self, token: u8, version: u8, by: u8) {
         if let Lock::Guards(list) = self.lock
             && !list.touched
             && list.is_only(token)
         {
-            self.value = Value { version: version + 1, marked: false };
+            self.value = Value { version: version + 1, marked: false, by };
             self.lock = Lock::Absent;
             return;
         }
@@ -172,27 +174,23 @@ impl Slot {
         if self.phase == Phase::AtSource { SOURCE } else { TARGET }
     }
 
-    /// What GET V brings a call that begins now.
-    pub(super) fn served(&self) -> Value {
+    /// What GET V brings a call that begins now, and from which node.
+    pub(super) fn served(&self) -> (Value, usize) {
         let [source, target] = &self.nodes;
         match self.phase {
-            Phase::AtSource => source.value,
-            Phase::AtTarget => target.value,
-            Phase::Migrating if source.has(Key::Value) => source.value,
-            Phase::Migrating => target.value,
+            Phase::AtSource => (source.value, SOURCE),
+            Phase::Migrating if source.has(Key::Value) => (source.value, SOURCE),
+            Phase::Migrating | Phase::AtTarget => (target.value, TARGET),
         }
     }
 
-    /// Where both keys are absent and a lease can be granted: never while the slot moves.
-    pub(super) fn grants(&self) -> Option<usize> {
-        let at = match self.phase {
-            Phase::AtSource => SOURCE,
-            Phase::AtTarget => TARGET,
-            Phase::Migrating => return None,
-        };
-        let node = &self.nodes[at];
-        let wanted = !node.has(Key::Value) || node.value.marked;
-        (wanted && node.lock == Lock::Absent).then_some(at)
+    /// Where the slot is when it does not move: only then are both keys of no use and a lease can be granted.
+    pub(super) fn at_rest(&self) -> Option<usize> {
+        match self.phase {
+            Phase::AtSource => Some(SOURCE),
+            Phase::AtTarget => Some(TARGET),
+            Phase::Migrating => None,
+        }
     }
 
     /// MIGRATE of one key. A node that has the key already refuses it.
@@ -205,6 +203,30 @@ impl Slot {
             Key::Lock => self.nodes[to].lock = std::mem::take(&mut self.nodes[from].lock),
         }
         true
+    }
+
+    /// What a MIGRATE that timed out may still bring to the target.
+    pub(super) fn copy(&self, key: Key) -> Option<Node> {
+        let Node { value, lock } = self.nodes[SOURCE];
+        let moves = self.phase == Phase::Migrating && self.nodes[SOURCE].has(key);
+        moves.then_some(match key {
+            Key::Value => Node { value, ..Node::default() },
+            Key::Lock => Node { lock, ..Node::default() },
+        })
+    }
+
+    /// It arrives. A node that has the key already refuses it.
+    pub(super) fn land(&mut self, copy: Node) -> bool {
+        let node = &mut self.nodes[TARGET];
+        if copy.has(Key::Value) && !node.has(Key::Value) {
+            node.value = copy.value;
+            return true;
+        }
+        if copy.has(Key::Lock) && !node.has(Key::Lock) {
+            node.lock = copy.lock;
+            return true;
+        }
+        false
     }
 
     /// The slot is moved once nothing is left at the source.
