@@ -2,7 +2,7 @@
 
 use super::super::search::Steps;
 use super::state::{Call, Envelope, Generation, Late, Lease, Phase, State, Wrong};
-use super::{Loads, Rule, Tagged};
+use super::{Loads, Rule, Sees, Tagged};
 
 const WHO: [&str; 3] = ["A.1", "A.2", "B"];
 
@@ -228,7 +228,7 @@ impl Loads {
     }
 
     fn store(&self, slot: usize, from: State, next: &mut Steps<State>) {
-        let Call { token, mut entry, .. } = from.calls[slot];
+        let Call { token, mut entry, lost, .. } = from.calls[slot];
         let mut to = from;
         to.calls[slot] = to.calls[slot].over();
         if self.scene.tag == Tagged::Yes && entry.generation.hard == 0 {
@@ -253,13 +253,20 @@ impl Loads {
             _ => to.store(token, entry),
         }
         let stored = stored || to.value == entry;
+        self.late_store(stored && lost, &mut to);
         next.add(WHO[slot], if stored { "STORE: 1" } else { "STORE: 0, refused" }, to);
         if from.faults > 0 && from.late == Late::Nothing {
             let mut to = from;
             to.faults -= 1;
             to.calls[slot] = to.calls[slot].over();
-            to.late = Late::Store { token, entry };
+            to.late = Late::Store { token, entry, lost };
             next.add(WHO[slot], "STORE: no reply in time, it is still on its way", to);
+        }
+    }
+
+    fn late_store(&self, late: bool, to: &mut State) {
+        if late && self.sees == Sees::Stores {
+            to.wrong = Wrong::LateStore;
         }
     }
 
@@ -279,8 +286,10 @@ impl Loads {
                 let _nobody = self.run_read(token, seen, &mut to);
                 next.add("the wire", "the late READ lands", to);
             }
-            Late::Store { token, entry } => {
+            Late::Store { token, entry, lost } => {
+                let stores = to.lease == Lease::Held(token);
                 to.store(token, entry);
+                self.late_store(stores && lost, &mut to);
                 next.add("the wire", "the late STORE lands", to);
             }
             Late::End(kind) => {

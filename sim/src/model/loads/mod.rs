@@ -51,9 +51,19 @@ enum Tagged {
     No,
 }
 
+/// Where one looks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sees {
+    /// At what is served: what a mistake comes to.
+    Served,
+    /// At what is stored as well, which is where it begins.
+    Stores,
+}
+
 struct Loads {
     rule: Rule,
     scene: Scene,
+    sees: Sees,
 }
 
 impl World for Loads {
@@ -72,6 +82,7 @@ impl World for Loads {
     }
 
     fn tidy(&self, state: &mut State) {
+        state.note_lost();
         // A lease that nobody will ever use is like any other of that kind.
         if let Lease::Held(token) = state.lease
             && !matches!(self.rule, Rule::ReadRetriedWithItsToken | Rule::TokenPerClient)
@@ -105,9 +116,13 @@ const TAG_AGAIN: Scene = Scene { draws: 2, ends: 1, kinds: &[Kind::Tag, Kind::Ex
 const PUT: Scene = Scene { ends: 1, puts: 2, ..KEY_AGAIN };
 
 pub(crate) fn cases(depth: Depth) -> Vec<Case> {
-    let holds = |name, scene| Case::holds("loads", name, Loads { rule: Rule::AsWritten, scene });
-    let fails =
-        |name, rule, scene, breaks| Case::fails("loads", name, breaks, Loads { rule, scene });
+    let holds = |name, scene| {
+        let world = Loads { rule: Rule::AsWritten, scene, sees: Sees::Stores };
+        Case::holds("loads", name, world)
+    };
+    let fails = |name, rule, scene, breaks| {
+        Case::fails("loads", name, breaks, Loads { rule, scene, sees: Sees::Served })
+    };
     let mut cases = vec![
         holds("one key", KEY),
         holds("one key, loaded again", KEY_AGAIN),
@@ -125,6 +140,12 @@ pub(crate) fn cases(depth: Depth) -> Vec<Case> {
             Rule::OwnedLock,
             KEY,
             "STORE: if GET L ~= token: return 0 (here: SET V, and DEL L if it is ours)",
+        ),
+        Case::fails(
+            "loads",
+            "token per client: a late loader overwrites",
+            "G5: a late loader never overwrites",
+            Loads { rule: Rule::TokenPerClient, scene: KEY, sees: Sees::Stores },
         ),
         fails(
             "token per client",

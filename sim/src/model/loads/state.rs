@@ -62,6 +62,8 @@ pub(super) struct Call {
     /// The version of a soft-expired envelope, plus one.
     pub(super) stand_in: u8,
     pub(super) token: u8,
+    /// L has held something else than its token since it was granted.
+    pub(super) lost: bool,
     /// How many tokens were drawn here so far.
     pub(super) drawn: u8,
 }
@@ -117,6 +119,7 @@ pub(super) enum Late {
     Store {
         token: u8,
         entry: Envelope,
+        lost: bool,
     },
     End(Kind),
     Put(u8),
@@ -129,6 +132,7 @@ pub(super) enum Wrong {
     Stale,
     StoodIn,
     Needless,
+    LateStore,
 }
 
 impl Wrong {
@@ -139,6 +143,9 @@ impl Wrong {
                 "G1: a call is served from far what was loaded before an end that was Ok before the call",
             ),
             Self::StoodIn => Some("what was hard-invalidated never stands in"),
+            Self::LateStore => {
+                Some("G5, I1: a store succeeds only if L held its token from grant to store")
+            }
             Self::Needless => Some("G3: one load per key and invalidation (a good V was there)"),
         }
     }
@@ -179,6 +186,18 @@ impl State {
         if self.lease == Lease::Held(token) {
             self.value = entry;
             self.lease = Lease::Absent;
+        }
+    }
+
+    /// Takes note of leases that are lost. Called after every step.
+    pub(super) fn note_lost(&mut self) {
+        let lease = self.lease;
+        for call in &mut self.calls {
+            let leads = matches!(call.phase, Phase::Tags | Phase::Source | Phase::Store);
+            call.lost |= leads && lease != Lease::Held(call.token);
+        }
+        if let Late::Store { token, lost, .. } = &mut self.late {
+            *lost |= lease != Lease::Held(*token);
         }
     }
 }

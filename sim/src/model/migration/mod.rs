@@ -47,6 +47,16 @@ struct Scene {
     /// How often a MIGRATE may time out, and land all the same.
     faults: u8,
     trust: Trust,
+    migrate: Migrate,
+}
+
+/// What a copy does that lands late, where the key is already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Migrate {
+    /// It is refused: BUSYKEY.
+    Refused,
+    /// MIGRATE .. REPLACE.
+    Replaces,
 }
 
 /// Whether a node is believed what another said.
@@ -169,7 +179,7 @@ impl Migration {
     /// The copy of a MIGRATE that had timed out.
     fn late(&self, from: State, next: &mut Steps<State>) {
         let mut to = State { late: Node::default(), ..from };
-        if to.slot.land(from.late) {
+        if to.slot.land(from.late, self.scene.migrate == Migrate::Replaces) {
             next.add("the wire", "the copy lands at the target", to);
         }
     }
@@ -228,6 +238,7 @@ const LOADS: Scene = Scene {
     moves_back: 1,
     faults: 0,
     trust: Trust::All,
+    migrate: Migrate::Refused,
 };
 const WRITER: Scene = Scene { loads: 1, writers: 1, ..LOADS };
 const WRITERS: Scene = Scene { loads: 1, writers: 2, ends: &[], moves_back: 0, ..LOADS };
@@ -253,6 +264,12 @@ pub(crate) fn cases(depth: Depth) -> Vec<Case> {
             Rule::AsWritten,
             Scene { trust: Trust::All, ..LATE_LOADS },
             "nothing: accept may serve it until its TTL",
+        ),
+        fails(
+            "limit: MIGRATE REPLACE lands late over a guard",
+            Rule::AsWritten,
+            Scene { loads: 2, migrate: Migrate::Replaces, ..LATE },
+            "nothing: guards are not promised to survive a copy that replaces them (docs/the-model.md)",
         ),
         fails(
             "limit: a late copy is moved back, distrust",
@@ -330,6 +347,7 @@ pub(crate) fn cases(depth: Depth) -> Vec<Case> {
     ];
     if depth == Depth::Deep {
         cases.push(holds("a load, two writers, an end", Scene { writers: 2, ..WRITER }));
+        cases.push(holds("a copy lands late: two loads, a writer", Scene { loads: 2, ..LATE }));
         cases.push(holds("keys move back three times", Scene { moves_back: 3, ..WRITER }));
     }
     cases

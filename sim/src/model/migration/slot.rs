@@ -215,14 +215,14 @@ impl Slot {
         })
     }
 
-    /// It arrives. A node that has the key already refuses it.
-    pub(super) fn land(&mut self, copy: Node) -> bool {
+    /// It arrives. A node that has the key already refuses it, unless MIGRATE said REPLACE.
+    pub(super) fn land(&mut self, copy: Node, replaces: bool) -> bool {
         let node = &mut self.nodes[TARGET];
-        if copy.has(Key::Value) && !node.has(Key::Value) {
+        if copy.has(Key::Value) && (replaces || !node.has(Key::Value)) {
             node.value = copy.value;
             return true;
         }
-        if copy.has(Key::Lock) && !node.has(Key::Lock) {
+        if copy.has(Key::Lock) && (replaces || !node.has(Key::Lock)) {
             node.lock = copy.lock;
             return true;
         }
