@@ -33,6 +33,7 @@ enum Rule {
     CellBumpedBeforeOnly,
     KeyForgottenBeforeOnly,
     FlightLandsAnyway,
+    UncachedBoardedAfterPush,
     PushesThroughChannel,
     NullPushIgnored,
     DisconnectNotBumped,
@@ -54,6 +55,8 @@ struct Near {
     foreign_ends: u8,
     foreign_stores: u8,
     faults: u8,
+    /// Whether another process writes through.
+    writer: bool,
 }
 
 impl World for Near {
@@ -114,6 +117,7 @@ const VALUES: Near = Near {
     foreign_ends: 1,
     foreign_stores: 1,
     faults: 1,
+    writer: false,
 };
 const CELLS: Near = Near {
     tag: Tagged::Yes,
@@ -135,6 +139,8 @@ const FLIGHTS: Near = Near {
     ..VALUES
 };
 
+const GUARDS: Near = Near { looks: 1, foreign_stores: 0, faults: 0, writer: true, ..VALUES };
+
 pub(crate) fn cases(_depth: Depth) -> Vec<Case> {
     let holds = |name, world| Case::holds("near", name, world);
     let fails =
@@ -143,6 +149,13 @@ pub(crate) fn cases(_depth: Depth) -> Vec<Case> {
         holds("values and flights", VALUES),
         holds("generation cells", CELLS),
         holds("flights and tags", FLIGHTS),
+        holds("flights beside a writer", GUARDS),
+        fails(
+            "a load beside a writer, boarded after the push",
+            Rule::UncachedBoardedAfterPush,
+            GUARDS,
+            "`W`: it may be joined only until L or V is pushed",
+        ),
         fails(
             "no re-track: STORE",
             Rule::StoreNotReread,

@@ -2,7 +2,7 @@
 
 use super::super::search::Steps;
 use super::state::{
-    Command, Message, Own, Stage, State, TASKS, Task, Value, Want, What, Wrong, pop, push,
+    Answer, Command, Message, Own, Stage, State, TASKS, Task, Value, Want, What, Wrong, pop, push,
 };
 use super::{Near, Rule, Tagged};
 
@@ -31,12 +31,15 @@ impl Near {
                 task.stage = Stage::Ready;
                 "reads the reply to GET T"
             }
-            Message::Lease(task, granted) => {
+            Message::Lease(task, answer) => {
                 let task = &mut to.tasks[usize::from(task)];
-                if granted {
-                    task.stage = Stage::Granted;
-                } else {
-                    *task = Task::default();
+                match answer {
+                    Answer::Value => *task = Task::default(),
+                    Answer::Lease => task.stage = Stage::Granted,
+                    Answer::Guarded => {
+                        task.stage = Stage::Loads;
+                        task.uncached = true;
+                    }
                 }
                 "reads the reply to READ"
             }
@@ -218,6 +221,7 @@ impl Near {
                 load.value.version = from.newest + 1;
                 next.add(TASK[at], "the loader reads the database", to);
             }
+            Stage::Loads if task.uncached => self.land_uncached(at, from, next),
             Stage::Loads => {
                 load.stage = Stage::Stores;
                 to.bump_stripe();
@@ -229,7 +233,7 @@ impl Near {
             Stage::Stored | Stage::Refused => self.land(at, from, next),
             _ => {}
         }
-        if task.stage == Stage::Loads && !task.renewed {
+        if task.stage == Stage::Loads && !task.renewed && !task.uncached {
             let mut to = *from;
             to.tasks[at].renewed = true;
             if push(&mut to.requests, Command::Extend) {
@@ -237,11 +241,11 @@ impl Near {
             }
         }
         // A flight is boarded unless it was told of a change.
-        if !task.told && task.joined == 0 {
+        if !self.is_told(task) && task.joined == 0 {
             let mut to = *from;
             to.tasks[at].joined = 1 + from.floor();
             let needs_lease = matches!(task.stage, Stage::Ready | Stage::Granted | Stage::Loads);
-            if needs_lease && from.is_quiet() && !from.leased {
+            if needs_lease && !task.uncached && from.is_quiet() && !from.leased {
                 to.wrong = Wrong::DeadLoad;
             }
             next.add("a caller", "boards the flight", to);
@@ -269,6 +273,25 @@ impl Near {
             "lands: those on board ask again"
         };
         next.add(TASK[at], what, to);
+    }
+
+    fn is_told(&self, task: Task) -> bool {
+        task.told && !(task.uncached && self.rule == Rule::UncachedBoardedAfterPush)
+    }
+
+    /// What was loaded beside a writer is kept nowhere; those on board are served if nothing was pushed.
+    fn land_uncached(&self, at: usize, from: &State, next: &mut Steps<State>) {
+        let task = from.tasks[at];
+        let mut to = *from;
+        if !self.is_told(task) && task.joined > 0 && task.value.version - 1 < task.joined - 1 {
+            to.wrong = Wrong::Stale;
+        }
+        to.tasks[at] = Task::default();
+        next.add(
+            TASK[at],
+            "lands, kept nowhere: serves those on board unless it was told of a change",
+            to,
+        );
     }
 
     fn fill(&self, task: Task, to: &mut State) {

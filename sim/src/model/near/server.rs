@@ -2,7 +2,7 @@
 //! causes; a write on the tracked connection itself ends it without one (NOLOOP).
 
 use super::super::search::Steps;
-use super::state::{Command, Message, Own, State, Value, What, pop, push};
+use super::state::{Answer, Command, Message, Own, State, Value, What, Writer, pop, push};
 use super::{Near, Rule, Tagged};
 
 const FLEET: &str = "the fleet";
@@ -45,13 +45,18 @@ impl Near {
             }
             Command::Read(task) => {
                 let dead = self.tag == Tagged::Yes && from.value.generation != from.tag;
-                let granted = from.value.version == 0 || dead;
-                if granted {
+                let (answer, said) = if from.value.version > 0 && !dead {
+                    (Answer::Value, "runs READ: {1, v}")
+                } else if from.is_guarded() {
+                    to.tracks_lease = true;
+                    (Answer::Guarded, "runs READ: {3, l}, guards")
+                } else {
                     to.leased = true;
                     to.tracks_lease = self.rule != Rule::GrantNotReread;
-                }
-                room = push(&mut to.replies, Message::Lease(task, granted));
-                if granted { "runs READ: {2}, the lease" } else { "runs READ: {1, v}" }
+                    (Answer::Lease, "runs READ: {2}, the lease")
+                };
+                room = push(&mut to.replies, Message::Lease(task, answer));
+                said
             }
             Command::Extend => {
                 if to.leased {
@@ -125,7 +130,8 @@ impl Near {
             }
         }
         let dead = self.tag == Tagged::Yes && from.value.generation != from.tag;
-        if from.foreign_stores > 0 && !from.leased && (from.value.version == 0 || dead) {
+        let free = !from.leased && !from.is_guarded();
+        if from.foreign_stores > 0 && free && (from.value.version == 0 || dead) {
             let mut to = *from;
             let mut room = true;
             if self.tag == Tagged::Yes && to.tag == 0 {
@@ -138,6 +144,9 @@ impl Near {
             if room {
                 next.add(FLEET, "loads and stores V", to);
             }
+        }
+        if self.writer {
+            write(from, next);
         }
         if from.faults > 0 {
             self.faults(from, next);
@@ -168,6 +177,46 @@ impl Near {
     }
 }
 
+/// Another process writes through: GUARD, its sink, FINISH.
+fn write(from: &State, next: &mut Steps<State>) {
+    let mut to = *from;
+    let mut room = true;
+    if to.value.version > 0 && from.writer != Writer::Done {
+        room &= tell(&mut to.replies, &mut to.tracks_value, Message::ValuePushed);
+    }
+    let what = match from.writer {
+        Writer::NotBegun => {
+            if to.leased {
+                room &= tell(&mut to.replies, &mut to.tracks_lease, Message::LeasePushed);
+            }
+            to.value = Value::default();
+            to.leased = false;
+            to.writer = Writer::Guards { touched: false };
+            "writes through: GUARD"
+        }
+        Writer::Guards { touched } => {
+            to = *from;
+            to.newest += 1;
+            to.writer = Writer::Committed { touched, version: to.newest };
+            "the sink of the write commits"
+        }
+        Writer::Committed { touched, version } => {
+            room &= tell(&mut to.replies, &mut to.tracks_lease, Message::LeasePushed);
+            to.value = Value::default();
+            if !touched {
+                to.value.version = version + 1;
+            }
+            to.ended = to.ended.max(version);
+            to.writer = Writer::Done;
+            "FINISH of the write"
+        }
+        Writer::Done => return,
+    };
+    if room {
+        next.add(FLEET, what, to);
+    }
+}
+
 /// A command of a connection that is not ours: whoever tracks the key is told.
 fn end(what: What, to: &mut State) -> bool {
     let mut room = true;
@@ -176,8 +225,12 @@ fn end(what: What, to: &mut State) -> bool {
             if to.value.version > 0 {
                 room &= tell(&mut to.replies, &mut to.tracks_value, Message::ValuePushed);
             }
-            if to.leased {
+            if to.leased || to.is_guarded() {
                 room &= tell(&mut to.replies, &mut to.tracks_lease, Message::LeasePushed);
+            }
+            match &mut to.writer {
+                Writer::Guards { touched } | Writer::Committed { touched, .. } => *touched = true,
+                Writer::NotBegun | Writer::Done => {}
             }
             (to.value, to.leased) = (Value::default(), false);
         }

@@ -56,6 +56,8 @@ pub(super) struct Task {
     pub(super) told: bool,
     /// Of a load: its tag has ended since it began, or may have.
     pub(super) tag_ended: bool,
+    /// Of a load: L held guards, so it has no lease and is kept nowhere.
+    pub(super) uncached: bool,
     /// Of a load: it has renewed its lease.
     pub(super) renewed: bool,
     /// Of a load: how often it made a generation.
@@ -91,8 +93,33 @@ pub(super) enum Message {
     AllPushed,
     Value(u8, Value),
     Tag(u8, u8),
-    Lease(u8, bool),
+    Lease(u8, Answer),
     Stored(u8, bool),
+}
+
+/// What READ answers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(super) enum Answer {
+    #[default]
+    Value,
+    Lease,
+    /// Guards: load, and keep it nowhere.
+    Guarded,
+}
+
+/// Another process that writes through.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(super) enum Writer {
+    #[default]
+    NotBegun,
+    Guards {
+        touched: bool,
+    },
+    Committed {
+        touched: bool,
+        version: u8,
+    },
+    Done,
 }
 
 /// An end by this process.
@@ -141,6 +168,7 @@ pub(super) struct State {
     pub(super) tag: u8,
     /// Our load holds the lease.
     pub(super) leased: bool,
+    pub(super) writer: Writer,
     pub(super) tracks_value: bool,
     pub(super) tracks_tag: bool,
     pub(super) tracks_lease: bool,
@@ -193,6 +221,11 @@ impl State {
     /// Nothing is on the wire, in either direction: a read that waits would be answered before the heartbeat.
     pub(super) fn is_quiet(&self) -> bool {
         self.replies[0] == Message::None && self.requests[0] == Command::None
+    }
+
+    /// L holds the guard of another process.
+    pub(super) fn is_guarded(&self) -> bool {
+        matches!(self.writer, Writer::Guards { .. } | Writer::Committed { .. })
     }
 
     pub(super) fn bump_stripe(&mut self) {
