@@ -193,13 +193,13 @@ impl Row {
 }
 
 fn table(rows: &[Row]) {
-    println!("{:<14} {:<52} {:>10}  outcome", "subject", "variant", "states");
+    println!("{:<14} {:<60} {:>10}  outcome", "subject", "variant", "states");
     for row in rows {
         let Row { subject, name, states, outcome, is_well, must } = row;
         let name =
             if *must == Must::Hold { format!("the protocol: {name}") } else { (*name).to_owned() };
         let wrong = if *is_well { "" } else { "  <- WRONG" };
-        println!("{subject:<14} {name:<52} {states:>10}  {outcome}{wrong}");
+        println!("{subject:<14} {name:<60} {states:>10}  {outcome}{wrong}");
     }
 }
 

@@ -27,6 +27,8 @@ enum Rule {
     OwnSetNotReread,
     OwnPexpireNotReread,
     CellKeptUnderOwnWrite,
+    FilledBesideOwnWrite,
+    OwnReadIgnoredWhenMoved,
     MissingTagTaken,
     TagEndOnTracked,
     OwnCellNotBumped,
@@ -141,11 +143,11 @@ const FLIGHTS: Near = Near {
 
 const GUARDS: Near = Near { looks: 1, foreign_stores: 0, faults: 0, writer: true, ..VALUES };
 
-pub(crate) fn cases(_depth: Depth) -> Vec<Case> {
+pub(crate) fn cases(depth: Depth) -> Vec<Case> {
     let holds = |name, world| Case::holds("near", name, world);
     let fails =
         |name, rule, scene: Near, breaks| Case::fails("near", name, breaks, Near { rule, ..scene });
-    vec![
+    let mut cases = vec![
         holds("values and flights", VALUES),
         holds("generation cells", CELLS),
         holds("flights and tags", FLIGHTS),
@@ -223,6 +225,18 @@ pub(crate) fn cases(_depth: Depth) -> Vec<Case> {
             "our own write ended our tracking of T; only that GET fills the cell",
         ),
         fails(
+            "cell filled beside an own PEXPIRE",
+            Rule::FilledBesideOwnWrite,
+            CELLS,
+            "our own write ended our tracking of T; only that GET fills the cell",
+        ),
+        fails(
+            "the read behind an own PEXPIRE ignored when the cell moved",
+            Rule::OwnReadIgnoredWhenMoved,
+            CELLS,
+            "PEXPIRE T .. followed by GET T: what it shows is held against what is known",
+        ),
+        fails(
             "T missing behind our own SET is taken",
             Rule::MissingTagTaken,
             FLIGHTS,
@@ -264,5 +278,13 @@ pub(crate) fn cases(_depth: Depth) -> Vec<Case> {
             CELLS,
             "invalidate_tag: .. empty and bump again, then Ok",
         ),
-    ]
+    ];
+    if depth == Depth::Deep {
+        cases.extend([
+            holds("values and flights, two ends", Near { foreign_ends: 2, ..VALUES }),
+            holds("generation cells, a fault, three looks", Near { looks: 3, faults: 1, ..CELLS }),
+            holds("flights and tags, two ends", Near { foreign_ends: 2, ..FLIGHTS }),
+        ]);
+    }
+    cases
 }

@@ -85,9 +85,8 @@ impl Near {
         }
         if pushed == Message::TagPushed || everything {
             if to.cell != 0 || self.rule != Rule::EmptyCellNotBumped {
-                to.bump_cell();
+                to.end_cell(0);
             }
-            to.cell = 0;
         }
         if matches!(pushed, Message::ValuePushed | Message::LeasePushed) || everything {
             to.tell_flights();
@@ -103,7 +102,8 @@ impl Near {
         let mut start = |want, commands: &[Command], what, spent: fn(&mut State)| {
             let mut to = *from;
             spent(&mut to);
-            to.tasks[at] = Task { want, ..Task::default() };
+            let stage = if commands.is_empty() { Stage::Granted } else { Stage::Sent };
+            to.tasks[at] = Task { want, stage, ..Task::default() };
             if commands.iter().all(|command| push(&mut to.requests, *command)) {
                 next.add(TASK[at], what, to);
             }
@@ -136,10 +136,14 @@ impl Near {
                 Rule::CellKeptUnderOwnWrite => {
                     start(Want::Lengthen, &both, what, |to| to.lengthens -= 1);
                 }
-                _ => start(Want::Lengthen, &both, what, |to| {
-                    to.lengthens -= 1;
-                    to.unsettle();
-                }),
+                // Sending it is another step: somebody may read T in between.
+                _ => {
+                    let what = "is about to send PEXPIRE T GT, GET T: empties the cell";
+                    start(Want::Lengthen, &[], what, |to| {
+                        to.lengthens -= 1;
+                        to.unsettle();
+                    });
+                }
             }
         }
         if from.loads > 0 {
@@ -158,14 +162,23 @@ impl Near {
                 if alive && task.value.version > 0 && unmoved {
                     to.near = task.value;
                 }
-                self.fill(task, &mut to);
+                self.fill(at, &mut to);
                 to.tasks[at] = Task::default();
                 next.add(TASK[at], "keeps near what it read, if its epochs stand", to);
             }
             (Want::Tag | Want::Lengthen, Stage::Ready) => {
-                self.fill(task, &mut to);
+                self.fill(at, &mut to);
                 to.tasks[at] = Task::default();
                 next.add(TASK[at], "fills the cell, if its epoch stands", to);
+            }
+            (Want::Lengthen, Stage::Granted) => {
+                to.tasks[at].stage = Stage::Sent;
+                let name = at as u8;
+                if push(&mut to.requests, Command::PexpireTag)
+                    && push(&mut to.requests, Command::GetTag(name))
+                {
+                    next.add(TASK[at], "sends PEXPIRE T GT, GET T", to);
+                }
             }
             // Without the GET there is no reply to wait for.
             (Want::Lengthen, Stage::Sent) if self.rule == Rule::OwnPexpireNotReread => {
@@ -201,20 +214,21 @@ impl Near {
                 }
             }
             Stage::Ready if task.tag == 0 && task.makes == 2 => {
+                self.fill(at, &mut to);
                 to.tasks[at] = Task::default();
-                to.bump_cell();
                 next.add(TASK[at], "there is no T again: gives the lease up", to);
             }
             Stage::Ready if task.tag == 0 && self.rule != Rule::MissingTagTaken => {
                 // It ended between the two: that nobody told us, and nobody will tell of the next end.
                 load.stage = Stage::Granted;
-                to.bump_cell();
+                self.fill(at, &mut to);
                 next.add(TASK[at], "there is no T: it has ended, makes one again", to);
             }
             Stage::Ready => {
+                self.fill(at, &mut to);
+                let load = &mut to.tasks[at];
                 load.stage = Stage::Loads;
                 load.value.generation = task.tag;
-                self.fill(task, &mut to);
                 next.add(TASK[at], "notes the generation, fills the cell if its epoch stands", to);
             }
             Stage::Loads if task.value.version == 0 => {
@@ -294,12 +308,22 @@ impl Near {
         );
     }
 
-    fn fill(&self, task: Task, to: &mut State) {
-        if !task.cell_moved || self.rule == Rule::CellFilledWithoutEpoch {
-            // None, or another than the known one: an end whose push was not for us.
-            if to.cell != task.tag && (to.cell != 0 || task.tag == 0) {
-                to.bump_cell();
-            }
+    /// What GET T answered, held against what is known of it.
+    fn fill(&self, at: usize, to: &mut State) {
+        let task = to.tasks[at];
+        if task.tag == 0 && self.rule == Rule::MissingTagTaken {
+            return;
+        }
+        let unmoved = !task.cell_moved || self.rule == Rule::CellFilledWithoutEpoch;
+        // What came between an own write and the read behind it nobody told us: that reply counts in any case,
+        // not to be believed, but to be held against what is.
+        let own = task.writes_tag() && self.rule != Rule::OwnReadIgnoredWhenMoved;
+        if (unmoved || own) && !to.agrees(task.tag) {
+            return;
+        }
+        // Nothing may rest on the cell until the read behind an own write has come back.
+        let beside = to.writes_beside(at) && self.rule != Rule::FilledBesideOwnWrite;
+        if unmoved && !beside {
             to.cell = task.tag;
         }
     }
@@ -362,10 +386,7 @@ impl Near {
                 to.tell_flights();
             }
             What::Tag if self.rule == Rule::OwnCellNotBumped => {}
-            What::Tag => {
-                to.cell = 0;
-                to.bump_cell();
-            }
+            What::Tag => to.end_cell(0),
         }
     }
 
@@ -386,7 +407,7 @@ impl Near {
         (to.tracks_value, to.tracks_tag, to.tracks_lease) = (false, false, false);
         if self.rule != Rule::DisconnectNotBumped {
             to.bump_stripe();
-            to.bump_cell();
+            to.end_cell(0);
         }
         to.tell_flights();
         to.near = Value::default();

@@ -66,6 +66,17 @@ pub(super) struct Task {
     pub(super) joined: u8,
 }
 
+impl Task {
+    /// It has written T, or is about to, and the read behind it has not come back.
+    pub(super) fn writes_tag(&self) -> bool {
+        match self.want {
+            Want::Lengthen => true,
+            Want::Load => self.makes > 0 && matches!(self.stage, Stage::Sent | Stage::Ready),
+            Want::Nothing | Want::Both | Want::Tag => false,
+        }
+    }
+}
+
 /// What the tracked connection carries to the server.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(super) enum Command {
@@ -181,6 +192,8 @@ pub(super) struct State {
     pub(super) near: Value,
     /// The generation it knows; 0: empty.
     pub(super) cell: u8,
+    /// The last that was read since the last end, sure or not.
+    pub(super) last: u8,
     pub(super) tasks: [Task; TASKS],
     /// Pushes that were read and not applied yet. Only where they are handed to a channel.
     pub(super) channel: [Message; 3],
@@ -234,7 +247,27 @@ impl State {
         }
     }
 
-    pub(super) fn bump_cell(&mut self) {
+    /// The tag has ended, or may have; `read` is what was read since.
+    pub(super) fn end_cell(&mut self, read: u8) {
+        (self.cell, self.last) = (0, read);
+        self.bump_cell();
+    }
+
+    /// Holds what was read of T against what is known: none, or another, is an end whose push was not for us.
+    /// Also when nothing is sure: a reply from before it may be with another task.
+    pub(super) fn agrees(&mut self, read: u8) -> bool {
+        let known = if self.cell != 0 { self.cell } else { self.last };
+        if read == 0 || (known != 0 && known != read) {
+            self.end_cell(read);
+            return false;
+        }
+        if self.cell == 0 {
+            self.last = read;
+        }
+        true
+    }
+
+    fn bump_cell(&mut self) {
         for task in &mut self.tasks {
             task.cell_moved |= task.want != Want::Nothing;
             task.tag_ended |= task.want == Want::Load;
@@ -247,6 +280,11 @@ impl State {
         for task in &mut self.tasks {
             task.cell_moved |= task.want != Want::Nothing;
         }
+    }
+
+    /// Another task than `at` has an own write of T under way, and not yet the reply to the read behind it.
+    pub(super) fn writes_beside(&self, at: usize) -> bool {
+        self.tasks.iter().enumerate().any(|(other, task)| other != at && task.writes_tag())
     }
 
     pub(super) fn tell_flights(&mut self) {
