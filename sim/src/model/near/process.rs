@@ -83,10 +83,9 @@ impl Near {
             to.near = Value::default();
             to.bump_stripe();
         }
-        if pushed == Message::TagPushed || everything {
-            if to.cell != 0 || self.rule != Rule::EmptyCellNotBumped {
-                to.end_cell(0);
-            }
+        let ends_tag = pushed == Message::TagPushed || everything;
+        if ends_tag && (to.cell != 0 || self.rule != Rule::EmptyCellNotBumped) {
+            to.end_cell(0);
         }
         if matches!(pushed, Message::ValuePushed | Message::LeasePushed) || everything {
             to.tell_flights();
