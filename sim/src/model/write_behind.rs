@@ -27,9 +27,19 @@ enum Sink {
     Fenced,
 }
 
+/// Where one looks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sees {
+    /// At what a mistake comes to.
+    Harm,
+    /// At leases too, where some begin.
+    Leases,
+}
+
 #[derive(Clone, Copy)]
 struct WriteBehind {
     rule: Rule,
+    sees: Sees,
     sink: Sink,
     writes: usize,
     loads: usize,
@@ -174,8 +184,7 @@ impl World for WriteBehind {
                 "no acknowledged write is lost: D has no entry in Q, so no worker will come for it",
             );
         }
-        // What this leads to is seen in the variants, which are not stopped here.
-        if self.rule == Rule::AsWritten && pending.version > 0 && state.lease > 0 {
+        if self.sees == Sees::Leases && pending.version > 0 && state.lease > 0 {
             return Some("I12: D is absent whenever a lease is granted");
         }
         let alive = value.version > 0 && !value.dead;
@@ -418,6 +427,7 @@ fn after(pending: Pending) -> Stage {
 
 const PLAIN: WriteBehind = WriteBehind {
     rule: Rule::AsWritten,
+    sees: Sees::Leases,
     sink: Sink::Plain,
     writes: 3,
     loads: 2,
@@ -434,7 +444,7 @@ const RESET: WriteBehind = WriteBehind { sink: Sink::Versioned, resets: 1, ..PLA
 pub(crate) fn cases(depth: Depth) -> Vec<Case> {
     let holds = |name, world| Case::holds("write_behind", name, world);
     let fails = |name, rule, scene: WriteBehind, breaks| {
-        Case::fails("write_behind", name, breaks, WriteBehind { rule, ..scene })
+        Case::fails("write_behind", name, breaks, WriteBehind { rule, sees: Sees::Harm, ..scene })
     };
     let mut cases = vec![
         holds("plain sink, one worker", PLAIN),
@@ -464,6 +474,12 @@ pub(crate) fn cases(depth: Depth) -> Vec<Case> {
             Rule::ReadIgnoresD,
             PLAIN,
             "READ V L D: d = GET D; if d: return {4, d}",
+        ),
+        Case::fails(
+            "write_behind",
+            "READ ignores D: a lease beside D",
+            "I12: D is absent whenever a lease is granted",
+            WriteBehind { rule: Rule::ReadIgnoresD, ..PLAIN },
         ),
         fails(
             "D read before the claim",

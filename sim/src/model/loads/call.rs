@@ -105,7 +105,8 @@ impl Loads {
         }
         call.phase = Phase::Again;
         call.seen = entry.id;
-        call.stand_in = if alive { entry.version + 1 } else { 0 };
+        let stands_in = alive || self.rule == Rule::DeadStandsIn;
+        call.stand_in = if stands_in { entry.version + 1 } else { 0 };
         call.entry = Envelope::default();
     }
 

@@ -23,6 +23,7 @@ enum Rule {
     LazyGeneration,
     NoSeen,
     NoSecondLook,
+    DeadStandsIn,
     ReadRetriedWithItsToken,
     PutKeepsLease,
     PutRetried,
@@ -176,6 +177,12 @@ pub(crate) fn cases(depth: Depth) -> Vec<Case> {
             Rule::NoSecondLook,
             TAG,
             "where the order was not kept, read T once more before rejecting",
+        ),
+        fails(
+            "what is dead by its tag stands in",
+            Rule::DeadStandsIn,
+            TAG_AGAIN,
+            "What was hard-invalidated never stands in",
         ),
         fails(
             "generation read after the load",

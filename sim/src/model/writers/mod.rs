@@ -20,6 +20,7 @@ enum Rule {
     FinishKeepsLease,
     FinishDoesNotMark,
     FinishDropsGuards,
+    FinishLeavesItsGuard,
     EndDropsGuards,
     EndDoesNotMark,
 }
@@ -271,6 +272,12 @@ pub(crate) fn cases(depth: Depth) -> Vec<Case> {
             Rule::FinishDropsGuards,
             PLAIN,
             "fin: its items without tok stay; I11: only its owner or its deadline removes a guard",
+        ),
+        fails(
+            "FINISH's refusal leaves its own guard",
+            Rule::FinishLeavesItsGuard,
+            PLAIN,
+            "0: .. its token leaves the list; the last to finish removes L",
         ),
         fails(
             "invalidate drops guards",

@@ -263,6 +263,7 @@ impl Writers {
         to.value = Value::default();
         match (self.rule, to.lock) {
             (Rule::FinishKeepsLease, Lock::Lease(_)) => {}
+            (Rule::FinishLeavesItsGuard, _) => self.fin(None, to),
             (Rule::FinishDropsGuards, _) => to.lock = Lock::Absent,
             (Rule::FinishDoesNotMark, Lock::Guards(list)) => {
                 to.lock = list.without(Some(token)).map_or(Lock::Absent, Lock::Guards);
