@@ -21,7 +21,25 @@ pub(super) enum Fault {
     Swallow,
     Snapshot,
     Failover,
+    /// Any of them, one after the other.
+    Mix,
 }
+
+/// What a mix is of.
+const MIXED: [Fault; 12] = [
+    Fault::KillServer,
+    Fault::StopServer,
+    Fault::KillProcess,
+    Fault::StopProcess,
+    Fault::ClientKill,
+    Fault::ClientPause,
+    Fault::ScriptFlush,
+    Fault::FlushAll,
+    Fault::Evict,
+    Fault::Swallow,
+    Fault::Snapshot,
+    Fault::Failover,
+];
 
 pub(super) const ALL: [Fault; 13] = [
     Fault::None,
@@ -55,6 +73,7 @@ impl Fault {
             Fault::Swallow => "swallow",
             Fault::Snapshot => "snapshot",
             Fault::Failover => "failover",
+            Fault::Mix => "mix",
         }
     }
 
@@ -77,13 +96,16 @@ impl Fault {
             }
             Fault::Snapshot => "SAVE, then kill -9, and back with what was saved",
             Fault::Failover => "a replica that lacks the latest writes is promoted",
+            Fault::Mix => {
+                "any of these, one after the other; two processes live to the end, and their memory is told"
+            }
         }
     }
 
     /// The server it is done to.
     pub(super) fn settings(self) -> &'static [&'static str] {
         match self {
-            Fault::Evict => &["--maxmemory-policy", "allkeys-random"],
+            Fault::Evict | Fault::Mix => &["--maxmemory-policy", "allkeys-random"],
             _ => &[],
         }
     }
@@ -103,7 +125,8 @@ impl Fault {
                 super::server::signal(scene.server.id(), "-CONT");
             }
             Fault::KillProcess => {
-                let at = chance.index(scene.workers.len());
+                // In a mix the others live to the end.
+                let at = if scene.is_mixed { 0 } else { chance.index(scene.workers.len()) };
                 scene.replace(at).await?;
             }
             Fault::StopProcess => {
@@ -135,6 +158,7 @@ impl Fault {
                 scene.server.start_again()?;
             }
             Fault::Failover => scene.fail_over(chance.ms(20, 400)).await,
+            Fault::Mix => return Box::pin(chance.one_of(&MIXED).strike(scene, chance)).await,
         }
         Ok(())
     }

@@ -193,6 +193,18 @@ impl LarderBuilder {
         mut self,
         map: impl Fn(&str, u16) -> (String, u16) + Send + Sync + 'static,
     ) -> LarderBuilder {
+        // A panic of theirs would end the task that dials, for good.
+        let map = move |host: &str, port: u16| {
+            let mapping = std::panic::AssertUnwindSafe(|| map(host, port));
+            std::panic::catch_unwind(mapping).unwrap_or_else(|_| {
+                tracing::error!(
+                    host,
+                    port,
+                    "redis_address_map panicked: the address is taken as it is"
+                );
+                (host.to_owned(), port)
+            })
+        };
         self.address_map = Some(Arc::new(map));
         self
     }

@@ -87,7 +87,7 @@ impl Window {
 enum State {
     Closed,
     Open { until: Moment },
-    HalfOpen { sent: u32, seen: Counts },
+    HalfOpen { sent: u32, seen: Counts, until: Moment },
 }
 
 /// A change of state, to be told.
@@ -126,8 +126,9 @@ impl Circuit {
         Turn::Opened { again, seen }
     }
 
-    fn half_open(&mut self) -> Turn {
-        self.turn(State::HalfOpen { sent: 0, seen: Counts::default() });
+    fn half_open(&mut self, now: Moment) -> Turn {
+        let until = now.plus(self.settings.open_for);
+        self.turn(State::HalfOpen { sent: 0, seen: Counts::default(), until });
         Turn::HalfOpened
     }
 
@@ -136,7 +137,8 @@ impl Circuit {
         match self.state {
             State::Closed => true,
             State::Open { until } => now >= until,
-            State::HalfOpen { sent, .. } => sent < self.settings.probes,
+            // Those that were let through and never came back must not keep it so for ever.
+            State::HalfOpen { sent, until, .. } => sent < self.settings.probes || now >= until,
         }
     }
 
@@ -150,8 +152,12 @@ impl Circuit {
 
     /// A call goes, admitted or not.
     fn sends(&mut self, now: Moment) -> Option<Turn> {
-        let is_due = matches!(self.state, State::Open { until } if now >= until);
-        let turned = is_due.then(|| self.half_open());
+        let is_due = match self.state {
+            State::Closed => false,
+            State::Open { until } => now >= until,
+            State::HalfOpen { sent, until, .. } => sent >= self.settings.probes && now >= until,
+        };
+        let turned = is_due.then(|| self.half_open(now));
         if let State::HalfOpen { sent, .. } = &mut self.state {
             *sent = sent.saturating_add(1);
         }
@@ -198,14 +204,17 @@ impl Circuit {
     }
 
     /// The server was reached anew: what was counted is of the past.
-    fn reached(&mut self) -> Option<Turn> {
+    fn reached(&mut self, now: Moment) -> Option<Turn> {
         match self.state {
             State::Closed => {
                 self.turn(State::Closed);
                 None
             }
-            State::Open { .. } => Some(self.half_open()),
-            State::HalfOpen { .. } => None,
+            State::Open { .. } => Some(self.half_open(now)),
+            State::HalfOpen { .. } => {
+                self.half_open(now);
+                None
+            }
         }
     }
 }
@@ -278,7 +287,8 @@ impl Breaker {
 
     /// There is a new connection.
     pub(crate) fn reached(&self) {
-        self.step(|circuit| ((), circuit.reached()));
+        let now = self.clock.now();
+        self.step(|circuit| ((), circuit.reached(now)));
     }
 
     /// One step of the state machine, and what it turned is told: never under the lock, since an observer may

@@ -115,7 +115,7 @@ async fn one_connection(
         match answer {
             None => return overdue(),
             Some(Err(why)) => return Some(why),
-            Some(Ok(word)) => sentinels.hear(&begun, word),
+            Some(Ok(word)) => sentinels.hear(&begun, at, word),
         }
         tokio::select! {
             () = sentinels.clock.sleep(sentinels.times.bound / 4) => {}
@@ -190,7 +190,7 @@ async fn ask(
     let others = others.extract_error().map_err(|why| refusal.of(&why))?;
     let others = match others {
         Value::Array(others) => others.iter().filter_map(other).collect(),
-        _ => Vec::new(),
+        _ => return Err(odd(refusal, "what it says of other sentinels cannot be read")),
     };
     let epoch = fields.get("config-epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or_default();
     Ok(Word { names, since: now.minus(age), epoch, asked: sent, others })

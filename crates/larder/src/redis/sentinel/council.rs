@@ -58,10 +58,25 @@ pub(super) struct Named {
 #[derive(Default)]
 pub(super) struct Council {
     words: HashMap<String, Word>,
+    /// Who answered last at an address.
+    names: HashMap<At, String>,
+    /// How many there are at the least: those that the URL names.
+    least: usize,
 }
 
 impl Council {
-    pub(super) fn hear(&mut self, sentinel: String, word: Word) {
+    /// Of so many at the least.
+    pub(super) fn of(least: usize) -> Council {
+        Council { least, ..Council::default() }
+    }
+
+    /// The word of the one at `at`. Under another name than before it is the same: one that changes its name
+    /// with each connection must not speak for many.
+    pub(super) fn hear(&mut self, sentinel: String, at: &At, word: Word) {
+        let before = self.names.insert(at.clone(), sentinel.clone());
+        if let Some(before) = before.filter(|before| *before != sentinel) {
+            self.words.remove(&before);
+        }
         self.words.insert(sentinel, word);
     }
 
@@ -69,14 +84,21 @@ impl Council {
     /// to any other.
     pub(super) fn forget_before(&mut self, moment: Moment) {
         self.words.retain(|_, word| word.asked >= moment);
+        self.names.retain(|_, name| self.words.contains_key(name));
     }
 
-    /// How many there are: all who have answered or are known to one who has. One that invents others
-    /// makes a majority harder to get, never easier.
+    /// How many there are: all who have answered or are known to one who has, and not fewer than the URL names. One
+    /// that invents others makes a majority harder to get, never easier; one that has forgotten the others is no
+    /// majority of itself.
     pub(super) fn size(&self) -> usize {
         let mut all: BTreeSet<&str> = self.words.keys().map(String::as_str).collect();
         all.extend(self.words.values().flat_map(|word| &word.others).map(|(name, _)| &**name));
-        all.len()
+        all.len().max(self.least)
+    }
+
+    /// Has nobody answered yet?
+    pub(super) fn is_empty(&self) -> bool {
+        self.words.is_empty()
     }
 
     fn majority(&self) -> usize {
@@ -152,9 +174,14 @@ mod tests {
         Word { names: at(names), since: second(since), epoch: 0, asked: second(asked), others }
     }
 
+    /// Each at a place of its own.
+    fn hears(council: &mut Council, name: &str, word: Word) {
+        council.hear(name.into(), &At { host: name.into(), port: 1 }, word);
+    }
+
     fn council(words: &[(&str, Word)]) -> Council {
         let mut council = Council::default();
-        words.iter().for_each(|(name, word)| council.hear((*name).into(), word.clone()));
+        words.iter().for_each(|(name, word)| hears(&mut council, name, word.clone()));
         council
     }
 
@@ -163,7 +190,7 @@ mod tests {
         let mut council = council(&[("a", word(1, 0, 10, &["b", "c"]))]);
         assert_eq!(council.size(), 3);
         assert_eq!(council.named(second(10), SECOND, None), None);
-        council.hear("b".into(), word(1, 4, 10, &["a", "c"]));
+        hears(&mut council, "b", word(1, 4, 10, &["a", "c"]));
         let named = council.named(second(10), SECOND, None).unwrap();
         assert_eq!((named.at, named.since), (at(1), second(4)), "the second is what made it one");
         assert_eq!(council.named(second(11), SECOND, None), None, "asked too long ago");
@@ -177,10 +204,10 @@ mod tests {
             [("a", word(1, 0, 12, &all)), ("b", word(1, 0, 11, &all)), ("c", word(1, 0, 7, &all))];
         let mut council = council(&words);
         assert_eq!(council.vouches(&at(1)), Some(second(11)));
-        council.hear("a".into(), word(2, 12, 13, &all));
+        hears(&mut council, "a", word(2, 12, 13, &all));
         assert_eq!(council.vouches(&at(1)), Some(second(7)), "two still do, one of them long ago");
         assert_eq!(council.named(second(12), 2 * SECOND, None), None);
-        council.hear("b".into(), word(2, 12, 13, &all));
+        hears(&mut council, "b", word(2, 12, 13, &all));
         assert_eq!(council.vouches(&at(1)), None);
         assert_eq!(council.named(second(13), SECOND, None).unwrap().at, at(2));
     }
@@ -194,8 +221,8 @@ mod tests {
         ]);
         assert_eq!(council.size(), 6);
         assert_eq!(council.named(second(10), SECOND, None), None);
-        council.hear("a".into(), word(1, 0, 70, &["b"]));
-        council.hear("b".into(), word(1, 0, 70, &["a"]));
+        hears(&mut council, "a", word(1, 0, 70, &["b"]));
+        hears(&mut council, "b", word(1, 0, 70, &["a"]));
         council.forget_before(second(60));
         assert_eq!(council.size(), 2);
         assert_eq!(council.named(second(70), SECOND, None).unwrap().at, at(1));
@@ -210,5 +237,24 @@ mod tests {
         assert_eq!(council.named(second(10), SECOND, Some(&left)), None);
         assert!(council.named(second(10), SECOND, Some(&(at(2), second(11)))).is_some());
         assert!(council.named(second(10), SECOND, Some(&(at(1), second(10)))).is_some());
+    }
+
+    /// Its list of the others was reset, or it was cut off with the old master.
+    #[test]
+    fn one_of_those_that_the_url_names_is_no_majority_of_itself() {
+        let mut council = Council::of(3);
+        hears(&mut council, "a", word(1, 0, 10, &[]));
+        assert_eq!(council.named(second(10), SECOND, None), None);
+        hears(&mut council, "b", word(1, 0, 10, &[]));
+        assert_eq!(council.named(second(10), SECOND, None).map(|named| named.at), Some(at(1)));
+    }
+
+    #[test]
+    fn one_that_changes_its_name_speaks_for_one() {
+        let mut council = Council::of(3);
+        for name in ["a", "b", "c", "d"] {
+            council.hear(name.into(), &at(9), word(1, 0, 10, &[]));
+        }
+        assert_eq!(council.named(second(10), SECOND, None), None);
     }
 }

@@ -95,16 +95,18 @@ impl Sentinels {
     ) -> Result<Sentinels, Error> {
         let asked = url::Asked::parse(&wishes.url)?;
         let seeds = asked.sentinels.into_iter().map(|(host, port)| At { host, port });
+        let seeds: Vec<At> = seeds.collect();
+        let room = Room { council: Council::of(seeds.len()), ..Room::default() };
         Ok(Sentinels {
             master: asked.master,
-            seeds: seeds.collect(),
+            seeds,
             way: Access::of(Whom::Redis, asked.way, wishes, app)?,
             to_sentinels: Access::of(Whom::Sentinel, asked.to_sentinels, wishes, app)?,
             map: wishes.address_map.clone(),
             patience: wishes.patience,
             times,
             clock,
-            room: Mutex::default(),
+            room: Mutex::new(room),
             news: watch::Sender::new(()),
             ask_now: Notify::new(),
             said_slow: AtomicBool::new(false),
@@ -123,10 +125,10 @@ impl Sentinels {
     }
 
     /// What a sentinel answered.
-    fn hear(&self, sentinel: &str, word: Word) {
+    fn hear(&self, sentinel: &str, at: &At, word: Word) {
         let now = self.clock.now();
         let mut room = self.room.lock();
-        room.council.hear(sentinel.to_owned(), word);
+        room.council.hear(sentinel.to_owned(), at, word);
         let bound = self.times.bound;
         if let Some((at, spot)) = &room.seat {
             match room.council.named(now, bound, None) {
@@ -172,8 +174,11 @@ impl Sentinels {
 
     /// The one to dial, if a majority names one, and from when on.
     fn named(&self) -> Option<(Named, Moment)> {
+        self.named_in(&self.room.lock())
+    }
+
+    fn named_in(&self, room: &Room) -> Option<(Named, Moment)> {
         let now = self.clock.now();
-        let room = self.room.lock();
         let named = room.council.named(now, self.times.bound, room.left.as_ref())?;
         let from = named.since.plus(self.times.bound.mul_f64(1.01));
         Some((named, from))
@@ -181,11 +186,12 @@ impl Sentinels {
 
     /// Takes the one named into use; `None` when there is none any more, or not yet.
     fn seat(&self, now: Moment) -> Option<Result<Spot, NoConnection>> {
-        let (named, from) = self.named()?;
+        // In one step with what a sentinel may tell us meanwhile.
+        let mut room = self.room.lock();
+        let (named, from) = self.named_in(&room)?;
         if now < from {
             return None;
         }
-        let mut room = self.room.lock();
         if let Some((at, spot)) = &room.seat
             && *at == named.at
             && spot.tenure >= named.epoch
@@ -236,7 +242,7 @@ impl Sentinels {
     fn is_hopeless(&self) -> bool {
         let room = self.room.lock();
         let refused = |at| matches!(room.trouble.get(at), Some(NoConnection::Wrong(_)));
-        room.council.size() == 0 && self.seeds.iter().all(refused)
+        room.council.is_empty() && self.seeds.iter().all(refused)
     }
 
     /// Waits until a majority names a master that may be used.

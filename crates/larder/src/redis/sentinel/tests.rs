@@ -29,6 +29,7 @@ impl Scene {
             let others = ALL.iter().filter(|other| *other != name);
             self.0.hear(
                 name,
+                &At { host: (*name).to_owned(), port: 1 },
                 Word {
                     names: at(port),
                     since: now.minus(age),

@@ -136,18 +136,18 @@ fn an_answer_from_before_it_opened_is_no_probe() {
     for _ in 0..4 {
         circuit.ended(before, Fared::Answered, QUICK, at(105));
     }
-    assert_eq!(circuit.state, State::HalfOpen { sent: 1, seen: Counts::default() });
+    assert!(matches!(circuit.state, State::HalfOpen { sent: 1, .. }));
 }
 
 #[test]
 fn a_new_connection_is_tried_at_once() {
     let mut circuit = opened();
-    assert_eq!(circuit.reached(), Some(Turn::HalfOpened));
+    assert_eq!(circuit.reached(at(100)), Some(Turn::HalfOpened));
     assert!(circuit.admit(at(100)).0);
-    assert_eq!(circuit.reached(), None);
+    assert_eq!(circuit.reached(at(100)), None);
     let mut closed = Circuit::new(BreakerSettings::new(), DEADLINE);
     calls(&mut closed, 19, Fared::Failed, at(100));
-    assert_eq!(closed.reached(), None);
+    assert_eq!(closed.reached(at(100)), None);
     assert_eq!(call(&mut closed, Fared::Failed, QUICK, at(100)), None, "that was another one");
 }
 
@@ -185,4 +185,17 @@ async fn a_dropped_call_is_slow_or_never_was() {
     assert!(breaker.admits(), "that was before");
     let stats = observe.stats_of_all();
     assert_eq!((stats.breaker_opened, stats.breaker_closed), (1, 1));
+}
+
+/// A caller that holds its future and never polls it again must not keep all others out.
+#[test]
+fn tries_that_never_come_back_keep_it_half_open_for_no_longer_than_it_was_open() {
+    let mut circuit = opened();
+    for _ in 0..4 {
+        assert!(circuit.admit(at(106)).0);
+    }
+    assert!(!circuit.admits(at(110)));
+    assert!(circuit.admits(at(111)));
+    calls(&mut circuit, 4, Fared::Answered, at(111));
+    assert_eq!(circuit.state, State::Closed);
 }
