@@ -12,7 +12,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::{Cmd, Pipeline, ServerErrorKind, Value, pipe};
+use ::redis::{Cmd, Pipeline, RedisError, ServerErrorKind, Value, pipe};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
@@ -154,15 +154,19 @@ impl Route {
         let mut answers: Vec<Option<Answer>> = questions.iter().map(|_| None).collect();
         let mut todo: Vec<(usize, Next)> =
             (0..questions.len()).map(|at| (at, Next::Owner)).collect();
-        let mut hops = 0;
+        // Why it is not done yet: what was sent was answered, and did not run.
+        let (mut hops, mut why) = (0, FarError::Slow);
         while !todo.is_empty() {
             let left = until.since(clock.now());
             if left.is_zero() {
-                return Err(FarError::Slow);
+                return Err(why);
             }
             let (batches, mut waiting) = self.batches(questions, std::mem::take(&mut todo));
-            if !effort.waits() && !waiting.is_empty() {
-                return Err(FarError::Away);
+            if !waiting.is_empty() {
+                why = FarError::Away;
+                if !effort.waits() {
+                    return Err(why);
+                }
             }
             let mut replies = send(&batches, effort, left).await?.into_iter();
             for batch in batches {
@@ -182,7 +186,10 @@ impl Route {
                         }
                         None => {}
                     }
-                    if effort.waits() && is_no_time_for_it(&value) {
+                    if effort.waits()
+                        && let Some(refused) = is_no_time_for_it(&value)
+                    {
+                        why = FarError::Refused(refused);
                         self.cluster.kick.notify_one();
                         waiting.push(at);
                         continue;
@@ -193,10 +200,12 @@ impl Route {
                 }
             }
             hops += 1;
-            if hops >= HOPS && !effort.waits() && !todo.is_empty() {
-                return Err(FarError::Refused(
-                    "its slot is said to be elsewhere, again and again".to_owned(),
-                ));
+            if hops >= HOPS && !todo.is_empty() {
+                let text = "its slot is said to be elsewhere, again and again";
+                why = FarError::Refused(text.to_owned());
+                if !effort.waits() {
+                    return Err(why);
+                }
             }
             if !waiting.is_empty() || hops >= HOPS {
                 let pause = pauses.pause();
@@ -379,16 +388,15 @@ async fn send(
     batches.iter().zip(replies).map(without_asking).collect()
 }
 
-/// It did not run, and may a moment later.
-fn is_no_time_for_it(answer: &Value) -> bool {
-    let Value::ServerError(why) = answer else { return false };
-    matches!(
-        why.kind(),
-        Some(
-            ServerErrorKind::ClusterDown
-                | ServerErrorKind::MasterDown
-                | ServerErrorKind::ReadOnly
-                | ServerErrorKind::BusyLoading
-        )
-    )
+/// It did not run, and may a moment later: what was said.
+fn is_no_time_for_it(answer: &Value) -> Option<String> {
+    let Value::ServerError(why) = answer else { return None };
+    let may = matches!(
+        why.kind()?,
+        ServerErrorKind::ClusterDown
+            | ServerErrorKind::MasterDown
+            | ServerErrorKind::ReadOnly
+            | ServerErrorKind::BusyLoading
+    );
+    may.then(|| RedisError::from(why.clone()).to_string())
 }
