@@ -608,3 +608,37 @@ impl Log {
         String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
     }
 }
+
+/// A node that hangs is left alone by itself: its breaker is not that of the others.
+#[tokio::test]
+async fn a_node_that_hangs_is_left_alone_and_the_others_are_asked() {
+    let cluster = Cluster::with(0, &["--cluster-require-full-coverage", "no"]);
+    let there = World::of(builder(&cluster), &Source::default()).await;
+    let keys: Vec<String> = (0..40).map(|number| format!("k{number}")).collect();
+    for key in &keys {
+        there.source.set(key, "old");
+        there.read(key).await.unwrap();
+    }
+    let dead = of_key(&cluster, &keys[0]);
+    let (hung, good): (Vec<&String>, Vec<&String>) =
+        keys.iter().partition(|key| of_key(&cluster, key) == dead);
+    // Its heartbeats have time: only what is asked of it tells that it hangs.
+    let here = builder(&cluster).bound(NEVER).far_deadline(Duration::from_millis(100));
+    let here = World::of(here.near_bytes_max(1024), &Source::default()).await;
+    cluster.nodes[dead].pause();
+    while here.ear.count("BreakerOpened") == 0 {
+        for key in &hung {
+            assert_eq!(here.has(key).await, "nothing");
+        }
+    }
+    assert_eq!(here.has(hung[0]).await, "nothing");
+    let turned_away = || here.ear.count("its breaker is open");
+    let before = turned_away();
+    assert!(before > 0, "{:?}", here.ear.all());
+    for key in &good {
+        until("the others answer", || async { here.has(key).await == "old far" }).await;
+    }
+    assert_eq!(turned_away(), before, "the others are not it");
+    cluster.nodes[dead].resume();
+    until("it is tried, and good again", || async { here.has(hung[0]).await == "old far" }).await;
+}
