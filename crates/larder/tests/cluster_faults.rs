@@ -16,7 +16,7 @@ mod support;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use larder::{Larder, LarderBuilder, Origin, SECOND};
+use larder::{AfterFailover, Larder, LarderBuilder, Origin, SECOND};
 use support::{Cluster, NEVER, PATIENT, Rider, Rows, Traffic, until};
 
 /// Below the nodes' time-out, as it should be.
@@ -31,9 +31,13 @@ fn builder(cluster: &Cluster) -> LarderBuilder {
 
 /// Two processes that read and write, and one that reads far alone.
 async fn riders(cluster: &Cluster) -> (Vec<Rider>, Vec<Rider>) {
+    riders_of(|| builder(cluster)).await
+}
+
+async fn riders_of(builder: impl Fn() -> LarderBuilder) -> (Vec<Rider>, Vec<Rider>) {
     let mut riders = Vec::new();
     for number in 0..3 {
-        riders.push(Rider::open(number, builder(cluster), BOUND, number < 2).await);
+        riders.push(Rider::open(number, builder(), BOUND, number < 2).await);
     }
     let alone = riders.split_off(2);
     (riders, alone)
@@ -67,21 +71,33 @@ async fn is_found(rider: &Rider, rows: &Arc<Rows>, row: usize) {
     until("the row is far", || async { rider.read(rows, row, true).await == Origin::Far }).await;
 }
 
-/// First the slot of a row's value, then that of its tag, moves from one master to another and back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slot_is_moved_under_traffic_and_nothing_is_stale_nor_unconfirmed() {
+    slots_are_moved(AfterFailover::Distrust).await;
+}
+
+/// What has moved is believed: so it rests on what is ended on the way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_for_those_who_believe_what_has_moved() {
+    slots_are_moved(AfterFailover::Accept).await;
+}
+
+/// First the slot of a row's value, then that of its tag, moves from one master to another and back.
+async fn slots_are_moved(believed: AfterFailover) {
     let cluster = Cluster::of_masters();
-    let (rows, (riders, alone)) = (Arc::new(Rows::default()), riders(&cluster).await);
+    let rows = Arc::new(Rows::default());
+    let (riders, alone) = riders_of(|| builder(&cluster).after_failover(believed)).await;
     let slots = slots_of(&cluster, &riders[0], &rows, 0).await;
     let traffic = Traffic::begin(&rows, &riders, &alone);
     far_again(&traffic).await;
     for slot in slots.into_iter().chain(slots) {
         let from = cluster.master_of(slot);
         let to = (from + 1) % 3;
+        is_found(&alone[0], &rows, 0).await;
         cluster.begin_to_move(slot, from, to);
         for round in 0..30 {
             // Some of it is here and some there, and what is written meanwhile is ended in both.
-            if round % 3 == 0 {
+            if round % 3 == 2 {
                 cluster.move_keys(slot, from, to, 1);
             }
             for rider in &riders {
@@ -95,7 +111,7 @@ async fn a_slot_is_moved_under_traffic_and_nothing_is_stale_nor_unconfirmed() {
     }
     let counts = traffic.end().await;
     is_found(&alone[0], &rows, 0).await;
-    println!("moved four times: {counts}");
+    println!("moved four times ({believed:?}): {counts}");
     assert_eq!(counts.of(&counts.unconfirmed), 0);
     for node in &cluster.nodes {
         let errors: String = node.ask("INFO errorstats");
