@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::test::WITHOUT_MONGODB;
 use crate::tools::{cargo, output, run as run_command};
-use crate::{bench, links};
+use crate::{bench, interleavings, links};
 
 /// Builds with Rust 1.88 and newer.
 const DENY_VERSION: &str = "0.20.2";
@@ -55,6 +55,9 @@ pub(crate) fn run(missing: Missing) -> Result<(), String> {
     report.step("docs", docs);
     report.step("links", || links::check().map(|()| Done::Passed));
     report.step("bench: format and lock", || bench::check().map(|()| Done::Passed));
+    report.step("interleavings: format and lock", || {
+        interleavings::check().map(|()| Done::Passed)
+    });
     report.step("bans, licences, sources", || deny(missing));
     report.close()
 }

@@ -7,6 +7,7 @@
 
 mod bench;
 mod check;
+mod interleavings;
 mod links;
 mod mongo;
 mod redis;
@@ -26,6 +27,7 @@ cargo xtask sim SEED         replays one seed of the simulation, and prints what
 cargo xtask sim --seeds N    the library's own code under faults drawn from seeds; [--from M]
 cargo xtask sim fleet        real processes on a real server under each fault; [--fault NAME] [--seconds N]
 cargo xtask sim model        the protocol as a model, exhaustively; [--only NAME] [--deep] [--list]
+cargo xtask interleavings    near and the flights under a scheduler, in one order of steps after the other
 cargo xtask bench            everything beside its peers, minutes; writes bench/RESULTS.md
 cargo xtask bench ROW.. [--quick] [--only PART]   some of it, and writes nothing
 cargo xtask help             this text
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         ["check", "--install"] => check::run(check::Missing::Install),
         ["test"] => test::run(),
         ["sim", ref words @ ..] => sim::run(words),
+        ["interleavings"] => interleavings::run(),
         ["bench", ref words @ ..] => bench::run(words),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");

@@ -12,6 +12,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
+use crate::interleavings;
 use crate::mongo;
 use crate::redis;
 use crate::sim;
@@ -45,7 +46,8 @@ fn proven() -> Result<(), String> {
         let one = sim::run(words);
         all = all.and(one);
     }
-    all
+    println!("test: cargo xtask interleavings ...");
+    all.and(interleavings::run())
 }
 
 fn all(mongo: Option<&mongo::Mongo>) -> Result<(), String> {

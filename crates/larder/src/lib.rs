@@ -54,6 +54,7 @@ mod redis;
 mod resilience;
 mod source;
 mod strategy;
+mod sync;
 
 pub use cache::{Cache, CacheBuilder, Found, Lease, Leased, Scoped, UserCache};
 #[cfg(feature = "test-support")]

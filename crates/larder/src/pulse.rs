@@ -9,9 +9,9 @@
 //! value, and its tags on another node of a cluster) is believed while each of theirs beats.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::clock::Moment;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// The proof of one connection.
 #[derive(Debug)]

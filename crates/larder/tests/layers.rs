@@ -26,7 +26,7 @@ const FLOORS: &[&[&str]] = &[
     &["policy", "pulse"],
     &["key"],
     &["clock"],
-    &["error"],
+    &["error", "sync"],
 ];
 
 /// Ways down that are walled up all the same: a room, and the path it must not name.

@@ -16,14 +16,10 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::hash::BuildHasher;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
-use parking_lot::Mutex;
-use tokio::runtime::Handle;
-use tokio::sync::{Notify, watch};
 
 use crate::clock::{Clock, Moment};
 use crate::entry::{Held, Origin};
@@ -32,8 +28,8 @@ use crate::error::{Error, ErrorKind};
 use crate::key::slot::Slots;
 use crate::key::{Key, Tag};
 use crate::pulse::Pulse;
-
-const SHARDS: usize = 64;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Mutex, Notify, OnceLock, SHARDS, Spawner, watch};
 
 /// What a flight brings to its passengers.
 #[derive(Clone)]
@@ -130,7 +126,7 @@ pub(crate) struct Flights {
     shards: Box<[Shard]>,
     bound: Duration,
     clock: Clock,
-    runtime: Handle,
+    spawner: Spawner,
 }
 
 /// A caller's seat. Dropping it is leaving.
@@ -143,10 +139,10 @@ pub(crate) struct Passenger {
 }
 
 impl Flights {
-    pub(crate) fn new(bound: Duration, clock: Clock, runtime: Handle) -> Arc<Flights> {
+    pub(crate) fn new(bound: Duration, clock: Clock, spawner: Spawner) -> Arc<Flights> {
         let shard = |_| Mutex::new(HashMap::with_hasher(clock.hasher()));
         let shards = (0..SHARDS).map(shard).collect();
-        Arc::new(Flights { shards, bound, clock, runtime })
+        Arc::new(Flights { shards, bound, clock, spawner })
     }
 
     fn shard(&self, name: &[u8]) -> &Shard {
@@ -224,7 +220,7 @@ impl Flights {
         // Lands in its drop, so that passengers get an answer whatever becomes of the task.
         let mut landing =
             Lands { flights: self.clone(), key: key.clone(), flight: flight.clone(), with: None };
-        self.runtime.spawn(async move {
+        self.spawner.spawn(async move {
             tokio::select! {
                 biased;
                 landed = flying => landing.with = Some(landed),

@@ -7,13 +7,13 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::hash::Hash;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use foldhash::fast::FixedState;
-use parking_lot::Mutex;
 
 use crate::entry::{Ended, EndedName, Tagged};
 use crate::key::{Key, Tag};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// The most ends that may wait: about 20 MB of names.
 const WAITING_MAX: usize = 100_000;

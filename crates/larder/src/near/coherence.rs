@@ -5,12 +5,11 @@
 //! insert now and then, never a wrong answer.
 
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::fast::FixedState;
-use parking_lot::Mutex;
 
-const STRIPES: usize = 1024;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, STRIPES};
 
 /// The state of a stripe at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

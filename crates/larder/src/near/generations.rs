@@ -10,10 +10,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::fast::FixedState;
-use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::clock::{Clock, Moment};
@@ -21,6 +19,8 @@ use crate::entry::Generation;
 use crate::key::Tag;
 #[cfg(feature = "redis")]
 use crate::key::slot::Slots;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// The version of a cell that is in no map: nothing bumps it, so nothing may rest on it.
 const UNTRACKED: u64 = u64::MAX;
