@@ -55,9 +55,7 @@ pub(crate) fn run(missing: Missing) -> Result<(), String> {
     report.step("docs", docs);
     report.step("links", || links::check().map(|()| Done::Passed));
     report.step("bench: format and lock", || bench::check().map(|()| Done::Passed));
-    report.step("interleavings: format and lock", || {
-        interleavings::check().map(|()| Done::Passed)
-    });
+    report.step("interleavings: format and lock", || interleavings::check().map(|()| Done::Passed));
     report.step("bans, licences, sources", || deny(missing));
     report.close()
 }

@@ -168,7 +168,7 @@ impl Flights {
         let suits = |flight: &&Arc<Flight>| tags.iter().all(|tag| flight.tags.contains(tag));
         if let Some(flight) = gate.boarding.as_ref().filter(|_| !alone).filter(suits) {
             let mut doors = flight.doors.lock();
-            if self.may_board(&doors, now) {
+            if flight.signal.waiting.load(Ordering::SeqCst) || self.may_board(&doors, now) {
                 doors.aboard += 1;
                 drop(doors);
                 return self.passenger(key, flight.clone(), now, false);
@@ -191,7 +191,8 @@ impl Flights {
         self.passenger(key, flight, now, true)
     }
 
-    /// An answer may be shared for as long as near could have served it: while the connection it
+    /// One that waits for its turn, or for another process, asks later, and may always be joined. Else an answer may
+    /// be shared for as long as near could have served it: while the connection it
     /// comes over is covered by a heartbeat, and for the bound B after it was asked for.
     fn may_board(&self, doors: &Doors, now: Moment) -> bool {
         now < doors.asked.plus(self.bound) || doors.pulse.as_ref().is_some_and(|p| p.covers(now))
