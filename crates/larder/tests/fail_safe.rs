@@ -123,7 +123,9 @@ async fn over_redis_a_stale_entry_is_served_from_far_while_one_process_refreshes
     let found = read(&theirs, &one.source).await.unwrap();
     assert_eq!((found.as_str(), found.is_stale(), found.origin()), ("old", true, Origin::Far));
     one.source.held(1).await;
-    let asked = server.calls("evalsha");
+    // On a slow machine the lease is renewed meanwhile: a script as well, and the only one with PEXPIRE.
+    let scripts = || server.calls("evalsha") - server.calls("pexpire");
+    let asked = scripts();
     for _ in 0..20 {
         let again = read(&theirs, &one.source).await.unwrap();
         assert_eq!((again.as_str(), again.origin()), ("old", Origin::Near));
@@ -132,7 +134,7 @@ async fn over_redis_a_stale_entry_is_served_from_far_while_one_process_refreshes
     assert_eq!(one.source.loads(), 2, "one in the fleet is at it");
     one.source.let_go();
     other.ear.hears("Refresh { cache: \"texts\", ok: true }", 1).await;
-    assert!(server.calls("evalsha") - asked <= 2, "one STORE, and one READ of who is not at it");
+    assert!(scripts() - asked <= 2, "one STORE, and one READ of who is not at it");
     until("it is here", || async { *read(&ours, &one.source).await.unwrap() == "new" }).await;
 }
 

@@ -29,8 +29,9 @@ async fn when_a_loader_is_killed_one_of_those_who_wait_loads() {
         assert_eq!(*read.await.unwrap().unwrap(), "taken over");
     }
     assert_eq!(here.source.loads(), 1);
-    let timers = here.ear.count("by: Timer") + there.ear.count("by: Timer");
-    assert!(timers >= 1, "the lease ran out, and no push tells of that in time");
+    // Redis tells of a lease that ran out when it comes upon it, which may be late: they did not wait for that.
+    let woken = here.ear.count("Woken") + there.ear.count("Woken");
+    assert!(woken >= 2, "both waited");
 }
 
 /// The handle goes in an orderly way while it loads: its lease does not keep others waiting.
