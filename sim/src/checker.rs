@@ -8,7 +8,8 @@
 use std::collections::BTreeMap;
 
 use crate::history::{
-    Birth, Call, Ended, From, History, Life, Op, Said, Stop, Thing, Value, What, Why, Written,
+    Birth, Call, Ended, Fault, From, History, Life, Line, Op, Said, Stop, Thing, Value, What, Why,
+    Written,
 };
 use crate::plan::{BACKOFF, Climate, Lives, Plan};
 
@@ -39,6 +40,8 @@ struct End {
     thing: Thing,
     /// Of all that carries the tag that loads tell of, alone.
     of_told_only: bool,
+    /// What was born before may still stand in, and is said to be stale.
+    softly: bool,
     /// Of the thing's own name: on the server, what it ended is gone.
     by_name: bool,
     life: Life,
@@ -47,6 +50,27 @@ struct End {
     returned: usize,
     /// When everybody was.
     confirmed: Option<usize>,
+}
+
+/// A guard that was open, and until when.
+struct Guarding {
+    thing: Thing,
+    opened: usize,
+    until_ms: u64,
+    committed: Option<usize>,
+}
+
+impl End {
+    fn by_name(
+        thing: Thing,
+        life: Life,
+        began: usize,
+        returned: usize,
+        confirmed: Option<usize>,
+    ) -> End {
+        let (of_told_only, softly, by_name) = (false, false, true);
+        End { thing, of_told_only, softly, by_name, life, began, returned, confirmed }
+    }
 }
 
 struct Asking {
@@ -64,6 +88,7 @@ struct Checker<'a> {
     calls: BTreeMap<Call, Asking>,
     /// Each sync that came back: whose, when it began, when it returned.
     syncs: Vec<(Life, usize, usize)>,
+    guards: BTreeMap<Call, Guarding>,
     broken: Vec<Broken>,
 }
 
@@ -76,9 +101,11 @@ pub(crate) fn check(plan: &Plan, history: &History) -> Vec<Broken> {
         ends: Vec::new(),
         calls: BTreeMap::new(),
         syncs: Vec::new(),
+        guards: BTreeMap::new(),
         broken: Vec::new(),
     };
     checker.read();
+    checker.read_dead_writers();
     checker.answers();
     checker.server();
     checker.one_load_each();
@@ -137,6 +164,12 @@ impl Checker<'_> {
                     let (began, life, op) = (asking.began, asking.life, asking.op.clone());
                     self.read_end(at, began, life, op, said, &mut unconfirmed);
                 }
+                What::Guarded(call) => self.read_guard(at, *call),
+                What::Committed(call) => {
+                    if let Some(guard) = self.guards.get_mut(call) {
+                        guard.committed = Some(at);
+                    }
+                }
                 What::Confirmed(life) => {
                     for (whose, end) in unconfirmed.extract_if(.., |(whose, _)| whose == life) {
                         debug_assert_eq!(whose, *life);
@@ -177,18 +210,21 @@ impl Checker<'_> {
                 }
                 // One that is not confirmed may never have been.
                 if confirmed.is_some() {
-                    self.ends.push(End {
-                        thing,
-                        of_told_only: false,
-                        by_name: true,
-                        life,
-                        began,
-                        returned: at,
-                        confirmed,
-                    });
+                    self.ends.push(End::by_name(thing, life, began, at, confirmed));
                 }
             }
-            Op::End(ended) => {
+            Op::Guard(thing) => {
+                if confirmed.is_none() {
+                    unconfirmed.push((life, self.ends.len()));
+                }
+                // What was loaded before the commit is ended; what was committed, before it was to be ended.
+                let lines = &self.history.0[began..at];
+                let committed = lines.iter().position(|line| line.what == What::Committed(began));
+                let began = began + committed.unwrap_or(0);
+                self.ends.push(End::by_name(thing, life, began, at, confirmed));
+            }
+            Op::End(ref ended) | Op::Expire(ref ended) => {
+                let softly = matches!(op, Op::Expire(_));
                 for thing in 0..self.plan.things() {
                     let ends = |told| ended.iter().any(|of| self.plan.ends(*of, thing, told));
                     if !ends(true) {
@@ -203,6 +239,7 @@ impl Checker<'_> {
                     self.ends.push(End {
                         thing,
                         of_told_only,
+                        softly,
                         by_name,
                         life,
                         began,
@@ -213,6 +250,38 @@ impl Checker<'_> {
             }
             _ => {}
         }
+    }
+
+    /// What was there went when the guard was opened.
+    fn read_guard(&mut self, at: usize, call: Call) {
+        let Some(Asking { life, op: Op::Guard(thing), began, .. }) = self.calls.get(&call) else {
+            return;
+        };
+        let guard_ms = u64::try_from(self.plan.guard.as_millis()).unwrap_or(u64::MAX);
+        let (thing, until_ms) = (*thing, self.at_ms(*began) + guard_ms);
+        self.ends.push(End::by_name(thing, *life, *began, at, Some(at)));
+        self.guards.insert(call, Guarding { thing, opened: at, until_ms, committed: None });
+    }
+
+    /// A writer that dies after a commit inside its guard leaves nothing behind once the guard is over.
+    fn read_dead_writers(&mut self) {
+        if self.plan.climate != Climate::Crashes {
+            return;
+        }
+        let way_ms = self.plan.weather.delay_ms_max + 2;
+        let mut ends = Vec::new();
+        for (call, guard) in &self.guards {
+            let Some(Asking { life, said: None, .. }) = self.calls.get(call) else { continue };
+            let Some(committed) = guard.committed else { continue };
+            if self.at_ms(committed) >= guard.until_ms {
+                continue;
+            }
+            let until_ms = guard.until_ms + way_ms;
+            let is_over = |line: &Line| line.at_ms > until_ms;
+            let Some(over) = self.history.0.iter().position(is_over) else { continue };
+            ends.push(End::by_name(guard.thing, *life, committed, over, Some(over)));
+        }
+        self.ends.extend(ends);
     }
 
     /// Was it dead for all who begin after `end` has returned?
@@ -243,8 +312,15 @@ impl Checker<'_> {
                 _ => Vec::new(),
             };
             let is_load = matches!(asking.op, Op::Load(_) | Op::LoadMany(_));
+            let is_one = matches!(asking.op, Op::Load(_));
             if is_load && u128::from(took) > patience && !self.was_paused(asking.life) {
                 self.say(at, format!("G7: call {call} took {took} ms"));
+            }
+            if is_one
+                && let Some(most_ms) = self.plan.calm_patience_ms()
+                && took > most_ms
+            {
+                self.say(at, format!("a lease is nobody's: call {call} took {took} ms"));
             }
             let each = match said {
                 Said::Each(each) => each,
@@ -252,7 +328,8 @@ impl Checker<'_> {
             };
             for (thing, said) in things.into_iter().zip(each) {
                 match said {
-                    Said::Value(value, from) => self.answer(call, at, thing, value, from),
+                    Said::Value(value, from) => self.answer(call, at, thing, value, from, false),
+                    Said::Stale(value, from) => self.answer(call, at, thing, value, from, true),
                     Said::Failed(why) if is_load => self.failure(call, at, thing, why),
                     _ => {}
                 }
@@ -261,14 +338,11 @@ impl Checker<'_> {
     }
 
     fn was_paused(&self, life: Life) -> bool {
-        use crate::history::Fault;
         self.history.0.iter().any(|line| line.what == What::Fault(Fault::Pause(life)))
     }
 
     fn was_any_paused(&self) -> bool {
-        use crate::history::Fault;
-        let is_pause =
-            |line: &crate::history::Line| matches!(line.what, What::Fault(Fault::Pause(_)));
+        let is_pause = |line: &Line| matches!(line.what, What::Fault(Fault::Pause(_)));
         self.history.0.iter().any(is_pause)
     }
 
@@ -283,7 +357,15 @@ impl Checker<'_> {
     }
 
     /// Is it an answer that this call may be given?
-    fn answer(&mut self, call: Call, at: usize, thing: Thing, value: Value, from: From) {
+    fn answer(
+        &mut self,
+        call: Call,
+        at: usize,
+        thing: Thing,
+        value: Value,
+        from: From,
+        is_stale: bool,
+    ) {
         let (Some(born), Some(asking)) = (self.born.get(&value.birth), self.calls.get(&call))
         else {
             return self.say(at, format!("call {call} was given a value that nobody made"));
@@ -295,12 +377,13 @@ impl Checker<'_> {
         if born.line > at {
             return self.say(at, format!("call {call} was given what was not made yet"));
         }
-        if matches!(born.put, Some((_, Said::Failed(Why::Far)))) {
+        if matches!(born.put, Some((_, Said::Failed(Why::Far) | Said::Refused))) {
             return self.say(at, format!("call {call} was given a put that changed nothing"));
         }
         let (began, life) = (asking.began, asking.life);
         let alone = from == From::Far && self.is_alone(call, thing);
-        let worst = self.ends.iter().filter(|end| self.is_killed(born, end)).find_map(|end| {
+        let kills = |end: &&End| self.is_killed(born, end) && !(end.softly && is_stale);
+        let worst = self.ends.iter().filter(kills).find_map(|end| {
             let since = match end.life == life {
                 true => Some(end.returned),
                 false => end.confirmed,
@@ -363,16 +446,22 @@ impl Checker<'_> {
         let (_, whole) = self.plan.lifetime();
         let most = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let mut kept: BTreeMap<Thing, Birth> = BTreeMap::new();
+        let is_jump = |line: &Line| matches!(line.what, What::Fault(Fault::Jump(_)));
+        let is_clock_set = self.history.0.iter().any(is_jump);
         for at in 0..self.history.0.len() {
             let What::Written { what, keep_ms } = self.history.0[at].what else { continue };
             let most_ms = match what {
-                Written::Value(_) => most(whole),
+                Written::Value(_) | Written::Marked(_) => most(whole),
                 Written::Lease => most(self.plan.lease),
                 Written::Failure => most(BACKOFF),
+                Written::Guards => most(self.plan.guard),
                 Written::Generation => most(self.plan.tag_time()),
                 Written::Other => 0,
             };
-            if keep_ms == 0 || keep_ms > most_ms {
+            // What is written anew keeps the time it had, by a clock that was set meanwhile.
+            let is_kept_on =
+                matches!(what, Written::Marked(_) | Written::Generation | Written::Guards);
+            if keep_ms == 0 || (keep_ms > most_ms && !(is_kept_on && is_clock_set)) {
                 self.say(at, format!("G6: {what:?} is kept for {keep_ms} ms"));
             }
             if let Written::Value(value) = what {
@@ -388,7 +477,12 @@ impl Checker<'_> {
         if born.call.is_none() {
             return;
         }
-        let thing = born.thing;
+        let (thing, line) = (born.thing, born.line);
+        // Another took over that had not heard of it all: whom it believes is not to be believed.
+        let is_fall = |line: &Line| line.what == What::Fault(Fault::Fall);
+        if self.history.0[line..at].iter().any(is_fall) {
+            return;
+        }
         let dead = self.ends.iter().find(|end| {
             end.by_name
                 && end.confirmed.is_some_and(|confirmed| confirmed < at)
@@ -400,15 +494,30 @@ impl Checker<'_> {
                 format!("G1: {value:?} was stored, ended at {ended} by an end that was confirmed");
             self.say(at, what);
         }
+        if self.plan.climate != Climate::Wild && self.is_guarded(thing, at) {
+            self.say(at, format!("{value:?} was stored under a guard"));
+        }
         let before = kept.insert(thing, value.birth).filter(|before| *before > value.birth);
         if let Some(before) = before {
             self.say(at, format!("G5: {value:?} was stored over the younger {before}"));
         }
     }
 
+    /// Is a guard open that its writer has not begun to end?
+    fn is_guarded(&self, thing: Thing, at: usize) -> bool {
+        let now_ms = self.at_ms(at);
+        self.guards.iter().any(|(call, guard)| {
+            let said = self.calls.get(call).and_then(|asking| asking.said.as_ref());
+            let is_ending = guard.committed.is_some_and(|committed| committed < at)
+                || said.is_some_and(|(ended, _)| *ended < at);
+            guard.thing == thing && guard.opened < at && now_ms < guard.until_ms && !is_ending
+        })
+    }
+
     /// G3: without faults one load for each end of a thing, and everybody is woken by a change.
     fn one_load_each(&mut self) {
-        if self.plan.climate != Climate::Calm || self.plan.lives != Lives::Long {
+        let is_exact = self.plan.climate == Climate::Calm && !self.plan.callers_leave;
+        if !is_exact || self.plan.lives != Lives::Long {
             return;
         }
         for thing in 0..self.plan.things() {

@@ -17,19 +17,23 @@ enum Blow {
     Pause,
     Away,
     Restart,
+    Snapshot,
+    Fall,
     Flush,
     Evict,
     Jump,
 }
 
 fn blows(climate: Climate) -> &'static [Blow] {
-    use Blow::{Away, Crash, Evict, Flush, Jump, Pause, Restart};
+    use Blow::{Away, Crash, Evict, Fall, Flush, Jump, Pause, Restart, Snapshot};
     match climate {
         Climate::Calm => &[],
         Climate::Crashes => &[Crash],
         Climate::Late => &[Pause],
         Climate::Lossy => &[Away, Pause],
-        Climate::Wild => &[Crash, Pause, Away, Restart, Flush, Evict, Evict, Evict, Jump],
+        Climate::Wild => &[
+            Crash, Pause, Away, Restart, Snapshot, Snapshot, Fall, Flush, Evict, Evict, Evict, Jump,
+        ],
     }
 }
 
@@ -53,6 +57,14 @@ pub(crate) async fn befall(world: Arc<World>) {
             Blow::Restart => {
                 world.pen.note(What::Fault(Fault::Restart));
                 world.server.restart();
+            }
+            Blow::Snapshot => {
+                world.pen.note(What::Fault(Fault::Snapshot));
+                world.server.keeps_snapshot();
+            }
+            Blow::Fall => {
+                world.pen.note(What::Fault(Fault::Fall));
+                world.server.falls_back();
             }
             Blow::Flush => {
                 world.pen.note(What::Fault(Fault::Flush));

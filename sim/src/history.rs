@@ -41,6 +41,10 @@ pub(crate) enum Op {
     Lease(Thing),
     Put(Thing, Birth),
     End(Vec<Ended>),
+    /// Softly: what was there may stand in for a source that fails.
+    Expire(Vec<Ended>),
+    /// A guard, a commit, and its end.
+    Guard(Thing),
     Sync,
     Settled,
 }
@@ -57,6 +61,8 @@ pub(crate) struct Value {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Said {
     Value(Value, From),
+    /// A value that is past its time, and said to be.
+    Stale(Value, From),
     Nothing,
     Done,
     Refused,
@@ -115,8 +121,11 @@ impl Why {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Written {
     Value(Value),
+    /// The same, marked as ended softly.
+    Marked(Value),
     Lease,
     Failure,
+    Guards,
     Generation,
     Other,
 }
@@ -143,6 +152,10 @@ pub(crate) enum What {
     Answered(Birth, Option<u64>),
     /// The tags that a load told of itself.
     Told(Birth, usize),
+    /// The guard of this call is open.
+    Guarded(Call),
+    /// What it was for is committed.
+    Committed(Call),
     /// Every end that a process had not seen confirmed is confirmed now.
     Confirmed(Life),
     Written {
@@ -162,6 +175,10 @@ pub(crate) enum Stop {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Fault {
     Restart,
+    /// What is there now is there again after a fall.
+    Snapshot,
+    /// Back to what there was when the last snapshot was taken.
+    Fall,
     Away,
     Back,
     Flush,

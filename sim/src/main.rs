@@ -7,6 +7,7 @@
 
 mod chance;
 mod checker;
+mod conform;
 mod faults;
 mod fleet;
 mod history;
@@ -14,6 +15,7 @@ mod model;
 mod plan;
 mod seeds;
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that goes wrong has failed")]
 mod tests;
 mod workload;
 mod world;
@@ -26,6 +28,7 @@ cargo xtask sim model [--only NAME] [--deep] [--list]              the protocol 
 cargo xtask sim SEED                                               replays one seed, and prints its history
 cargo xtask sim --seeds N [--from M]                               runs N seeds, 0 or M first, until one fails
 cargo xtask sim lawless                                            shows that a server that breaks its word is seen
+cargo xtask sim conform [--steps N]                                the embedded side and a real server, alike
 cargo xtask sim fleet [--fault NAME] [--seconds N] [--seed S]      real processes on a real server, under each fault
 ";
 
@@ -44,6 +47,8 @@ fn main() -> ExitCode {
             (Some(count), Some(from)) => seeds::run(from, count),
             _ => misread(),
         },
+        ["conform"] => conform::run(conform::STEPS),
+        ["conform", "--steps", steps] => number(steps).map_or_else(misread, conform::run),
         ["lawless"] => seeds::lawless(),
         ["--hash", seed] => number(seed).map_or_else(misread, seeds::hash),
         [seed] => number(seed).map_or_else(misread, seeds::replay),

@@ -50,6 +50,7 @@ pub(crate) struct Plan {
     pub(crate) bound: Duration,
     pub(crate) lease: Duration,
     pub(crate) end_deadline: Duration,
+    pub(crate) guard: Duration,
     pub(crate) near_bytes: u64,
     pub(crate) length: Duration,
     pub(crate) think_ms_max: u64,
@@ -101,13 +102,14 @@ impl Plan {
             bound,
             lease: Duration::from_millis(draw.one_of(&[300, 1000, 3000])),
             end_deadline: Duration::from_millis(draw.one_of(&[100, 1000])),
+            guard: Duration::from_millis(draw.one_of(&[100, 400, 2_000])),
             near_bytes: draw.one_of(&[2 << 10, 64 << 10]),
             length: draw.ms(4_000, 12_000),
             think_ms_max: draw.one_of(&[20, 100, 400]),
             load_ms_max: draw.one_of(&[3, 30, 90]),
             max_load: Duration::from_millis(2_000),
             source_is_odd: !calm && draw.percent(70),
-            callers_leave: !calm && draw.percent(50),
+            callers_leave: climate != Climate::Crashes && draw.percent(50),
         }
     }
 
@@ -150,6 +152,15 @@ impl Plan {
     /// How long a tag is kept at the most.
     pub(crate) fn tag_time(&self) -> Duration {
         2 * (self.lifetime().1 + self.max_load)
+    }
+
+    /// Far longer than a load takes, with all the loads that it may have to wait for or make again, where nothing
+    /// goes wrong; none where that is longer than a lease: who waits for one that nobody holds waits longer.
+    pub(crate) fn calm_patience_ms(&self) -> Option<u64> {
+        let ways = 20 * (self.weather.delay_ms_max + 1);
+        let ms = 6 * (2 * self.load_ms_max + ways);
+        let is_less = u128::from(ms) < self.lease.as_millis() * 2 / 3;
+        (self.climate == Climate::Calm && is_less).then_some(ms)
     }
 
     /// Far longer than any call may take: a caller waits for leases and loads, and then asks the source.

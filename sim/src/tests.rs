@@ -36,7 +36,8 @@ fn plan(climate: Climate) -> Plan {
     let (items, tags, users, pots) = (2, 1, 1, 1);
     let bound = std::time::Duration::from_millis(200);
     let lease = std::time::Duration::from_millis(300);
-    let (lives, source_is_odd) = (Lives::Long, false);
+    let (lives, source_is_odd, callers_leave) = (Lives::Long, false, false);
+    let guard = std::time::Duration::from_millis(400);
     Plan {
         climate,
         items,
@@ -239,4 +240,71 @@ fn a_put_ends_what_was_loaded_and_put_before_it() {
     };
     assert_eq!(found(Climate::Wild, lines(3)), Vec::<String>::new());
     is_seen("G1, from far", Climate::Wild, lines(0));
+}
+
+/// What was ended softly may stand in, and says that it is stale.
+#[test]
+fn what_was_ended_softly_is_served_as_stale_alone() {
+    let lines = |said| {
+        let mut lines = loaded_and_ended(ONE);
+        lines[4] = (10, What::Begins(ONE, Op::Expire(vec![Ended::Thing(0)])));
+        then(lines, vec![(12, What::Begins(ONE, Op::Load(0))), (12, What::Ends(6, said))])
+    };
+    let stale = lines(Said::Stale(value(1, 0), From::Far));
+    assert_eq!(found(Climate::Wild, stale), Vec::<String>::new());
+    is_seen("G1", Climate::Wild, lines(Said::Value(value(1, 0), From::Far)));
+}
+
+/// A guard is opened in lines 0 and 1, and its writer commits in line 4 and dies.
+fn guarded(more: Vec<(u64, What)>) -> Vec<(u64, What)> {
+    let lines = vec![
+        (0, What::Begins(OTHER, Op::Guard(0))),
+        (1, What::Guarded(0)),
+        (2, What::Begins(ONE, Op::Load(0))),
+        (2, What::Asked { life: ONE, call: 2, thing: 0 }),
+        (3, What::Committed(0)),
+        (4, What::Stops(OTHER, Stop::Crash)),
+        (5, given(2, 3, From::Loaded)),
+    ];
+    then(lines, more)
+}
+
+#[test]
+fn a_writer_that_dies_under_its_guard_leaves_nothing_stale() {
+    let later = |at_ms| {
+        guarded(vec![
+            (500, What::Fault(Fault::Back)),
+            (at_ms, What::Begins(ONE, Op::Load(0))),
+            (at_ms, given(8, 3, From::Near)),
+        ])
+    };
+    assert_eq!(found(Climate::Crashes, later(600)), Vec::<String>::new());
+    is_seen("G2", Climate::Crashes, later(1_000));
+}
+
+#[test]
+fn nothing_is_stored_under_a_guard() {
+    let stored = |committed: bool| {
+        let mut lines = guarded(Vec::new());
+        if !committed {
+            lines[4] = (3, What::Fault(Fault::Back));
+        }
+        let what = Written::Value(value(3, 0));
+        then(lines, vec![(20, What::Written { what, keep_ms: 10 })])
+    };
+    let is_guarded =
+        |lines| found(Climate::Lossy, lines).iter().any(|what| what.contains("under a guard"));
+    assert!(is_guarded(stored(false)));
+    assert!(!is_guarded(stored(true)), "its writer may have ended it");
+}
+
+#[test]
+fn who_waits_for_a_lease_that_nobody_holds_is_seen() {
+    let lines =
+        |at_ms| vec![(0, What::Begins(ONE, Op::Load(0))), (at_ms, What::Ends(0, Said::Nothing))];
+    let long =
+        Plan { lease: std::time::Duration::from_secs(3), load_ms_max: 3, ..plan(Climate::Calm) };
+    let most_ms = long.calm_patience_ms().unwrap();
+    assert_eq!(check(&long, &history(lines(most_ms))), []);
+    assert_eq!(check(&long, &history(lines(most_ms + 1))).len(), 1);
 }

@@ -9,12 +9,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use larder::{Cache, Entry, Error, Leased, Loaded, Stored};
+use larder::{Cache, Entry, Error, Leased, Loaded, Stored, Target};
 use tokio::time::timeout;
 
 use crate::chance::Chance;
 use crate::history::{Call, Ended, From, Op, Said, Thing, Value, What, Why};
-use crate::plan::{Place, TOLD_TAG};
+use crate::plan::{Climate, Place, TOLD_TAG};
 use crate::world::{Inside, World, tag, text, value};
 
 type Working<'a> = Pin<Box<dyn Future<Output = Said> + Send + 'a>>;
@@ -73,7 +73,10 @@ impl Client {
             52..60 => Op::Get(thing),
             60..66 => Op::GetNear(thing),
             66..70 => Op::Lease(thing),
-            70..86 => self.end_of(thing, draw),
+            70..82 => Op::End(self.ended_with(thing, draw)),
+            82..85 => Op::Expire(self.ended_with(thing, draw)),
+            // What is loaded under a guard is kept nowhere: no fault, and yet more loads than ends.
+            85..86 if plan.climate != Climate::Calm => Op::Guard(thing),
             86..93 => match plan.place(thing) {
                 Place::Pot { .. } => {
                     let life = self.inside.life;
@@ -87,7 +90,7 @@ impl Client {
     }
 
     /// Something is committed to the source; these are to be ended for it.
-    fn end_of(&self, thing: Thing, draw: &mut Chance) -> Op {
+    fn ended_with(&self, thing: Thing, draw: &mut Chance) -> Vec<Ended> {
         let plan = &self.world.plan;
         let ended = match (plan.place(thing), draw.below(6)) {
             (Place::Item { tag, .. }, 0 | 1) => vec![Ended::Tag(tag)],
@@ -101,7 +104,7 @@ impl Client {
                 self.world.commit(thing);
             }
         }
-        Op::End(ended)
+        ended
     }
 
     fn course(&self, draw: &mut Chance) -> Course {
@@ -135,9 +138,21 @@ impl Client {
             Op::Put(thing, birth) => Box::pin(async move {
                 let version = self.world.commit(thing);
                 let (cache, key) = self.cache(thing);
-                done(cache.put(&key, text(Value { birth, thing, version })).await.map(|_| ()))
+                match cache.put(&key, text(Value { birth, thing, version })).await {
+                    Ok(Stored::Stored) => Said::Done,
+                    Ok(Stored::Refused) => Said::Refused,
+                    Err(why) => Said::Failed(Why::of(why.kind())),
+                }
             }),
-            Op::End(ended) => Box::pin(self.end(ended)),
+            Op::End(ended) => {
+                Box::pin(
+                    async move { done(self.inside.larder.invalidate(self.targets(ended)).await) },
+                )
+            }
+            Op::Expire(ended) => {
+                Box::pin(async move { done(self.inside.larder.expire(self.targets(ended)).await) })
+            }
+            Op::Guard(thing) => Box::pin(self.guard(call, thing, course)),
             Op::Sync => Box::pin(async move { done(self.inside.larder.sync().await) }),
             Op::Settled => Box::pin(async move {
                 self.inside.larder.settled().await;
@@ -277,23 +292,41 @@ impl Client {
         }
     }
 
-    async fn end(&self, ended: Vec<Ended>) -> Said {
-        let targets = ended.into_iter().map(|ended| match ended {
+    fn targets(&self, ended: Vec<Ended>) -> Vec<Target> {
+        let target = |ended| match ended {
             Ended::Thing(thing) => {
                 let (cache, key) = self.cache(thing);
                 cache.entry(&key)
             }
             Ended::Tag(number) => tag(number).into(),
             Ended::User(user) => self.inside.mine.of(&(user as u64)).all(),
-        });
-        done(self.inside.larder.invalidate(targets.collect::<Vec<_>>()).await)
+        };
+        ended.into_iter().map(target).collect()
+    }
+
+    /// Committed under a guard; and ended all the same where none could be opened.
+    async fn guard(&self, call: Call, thing: Thing, course: Course) -> Said {
+        let (cache, key) = self.cache(thing);
+        let guard = cache.guard(&key).await.ok();
+        if guard.is_some() {
+            self.world.pen.note(What::Guarded(call));
+        }
+        self.inside.gate.sleep(course.before).await;
+        self.world.commit(thing);
+        self.world.pen.note(What::Committed(call));
+        self.inside.gate.sleep(course.after).await;
+        done(match guard {
+            Some(guard) => guard.end().await,
+            None => cache.invalidate(&key).await,
+        })
     }
 }
 
 fn said(entry: &Entry<String>, from: From) -> Said {
     // What is not of our making is no value: the checker knows no birth of that number.
     let odd = Value { birth: usize::MAX, thing: usize::MAX, version: 0 };
-    Said::Value(value(entry).unwrap_or(odd), from)
+    let value = value(entry).unwrap_or(odd);
+    if entry.is_stale() { Said::Stale(value, from) } else { Said::Value(value, from) }
 }
 
 fn entry_said(entry: Option<&Entry<String>>) -> Said {

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use larder::drawn::{Network, Server};
+use larder::drawn::{Network, Server, Weather};
 use larder::observe::{Event, Observer};
-use larder::{Cache, Clock, Compression, Larder, Lifetime, Stale, Tag, UserCache};
+use larder::{Cache, CacheBuilder, Clock, Compression, Larder, Lifetime, Stale, Tag, UserCache};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -25,6 +25,9 @@ use crate::workload;
 
 /// More than any of the plans writes.
 const SERVER_BYTES: usize = 64 << 20;
+
+/// How long a fleet may take, in calm weather, to have every end confirmed: longer than any pause between tries.
+const CLEARED: Duration = Duration::from_secs(10);
 
 /// What a seed came to: its history, and what was found wrong while it ran.
 pub(crate) struct Run {
@@ -121,7 +124,8 @@ impl World {
         let server = Server::new(SERVER_BYTES, clock, plan.weather);
         let seen = pen.clone();
         server.on_write(move |name, bytes, keep| {
-            let keep_ms = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
+            // Less than a millisecond is something.
+            let keep_ms = u64::try_from(keep.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
             seen.note(What::Written { what: written(name, bytes), keep_ms });
         });
         Arc::new(World {
@@ -151,6 +155,8 @@ impl World {
     /// Closes everything, and says what was left over.
     async fn end(self: &Arc<World>) -> Vec<String> {
         let mut left = Vec::new();
+        // The weather clears: what waited to be sent again must arrive now.
+        self.server.set_weather(Weather { delay_ms_max: 1, ..Weather::default() });
         let processes: Vec<_> = locked(&self.processes).iter_mut().map(Option::take).collect();
         for mut process in processes.into_iter().flatten() {
             let life = process.inside.life;
@@ -159,8 +165,10 @@ impl World {
                 left.push(format!("G7: a call in {life:?} has no answer"));
                 process.clients.abort_all();
             }
-            // Whether its ends were confirmed is for the weather to say.
-            let _unconfirmed = process.inside.larder.close(Duration::from_secs(1)).await;
+            let unconfirmed = process.inside.larder.close(CLEARED).await;
+            if unconfirmed > 0 {
+                left.push(format!("{unconfirmed} ends in {life:?} are never confirmed"));
+            }
             self.pen.note(What::Stops(life, Stop::Close));
         }
         // What is kept longest, and as much as the server's clock may have been set back.
@@ -242,20 +250,19 @@ impl World {
             Lives::StaleInNeed => Stale::InNeed,
             _ => Stale::AtOnce,
         };
+        let as_planned = |cache: CacheBuilder<u64, String>| {
+            let cache = cache.lifetime(lifetime).stale(stale).max_load(plan.max_load);
+            let cache = cache.backoff(BACKOFF).guard_time(plan.guard);
+            cache.compression(Compression::none())
+        };
         let tags = plan.tags as u64;
-        let items = larder.cache("items").lifetime(lifetime).stale(stale).max_load(plan.max_load);
-        let mine = larder.cache("mine").lifetime(lifetime).stale(stale).max_load(plan.max_load);
-        let pots = larder.cache("pots").lifetime(lifetime).stale(stale).max_load(plan.max_load);
-        let none = Compression::none();
         Ok(Inside {
             life,
-            items: items
-                .backoff(BACKOFF)
-                .compression(none)
+            items: as_planned(larder.cache("items"))
                 .tagged_by(move |key: &u64| [tag((key % tags) as usize)])
                 .shared()?,
-            mine: mine.backoff(BACKOFF).compression(none).per_user()?,
-            pots: pots.backoff(BACKOFF).compression(none).shared()?,
+            mine: as_planned(larder.cache("mine")).per_user()?,
+            pots: as_planned(larder.cache("pots")).shared()?,
             larder,
             gate: Arc::default(),
         })
@@ -285,9 +292,10 @@ impl World {
         let processes = locked(&self.processes);
         let Some(process) = &processes[process] else { return };
         self.pen.note(What::Fault(Fault::Resume(process.inside.life)));
-        process.network.release();
+        // Its clients first: what they are served they are served before it knows how long it has slept.
         process.inside.gate.is_paused.store(false, Ordering::Release);
         process.inside.gate.opened.notify_waiters();
+        process.network.release();
     }
 }
 
@@ -323,6 +331,10 @@ pub(crate) fn value(text: &str) -> Option<Value> {
 /// As long as every text is.
 const TEXT_BYTES: usize = 28;
 
+/// Where an envelope says that it was ended softly: see the page on the wire format.
+const FLAGS: usize = 2;
+const SOFT_EXPIRED: u8 = 0x80;
+
 fn written(name: &[u8], bytes: &[u8]) -> Written {
     let is = |part: &[u8]| name.windows(part.len()).any(|window| window == part);
     if is(b":t:{") {
@@ -330,11 +342,17 @@ fn written(name: &[u8], bytes: &[u8]) -> Written {
     }
     if is(b":l:{") {
         return match bytes.first() {
+            Some(b'W') => Written::Guards,
             Some(b'T') => Written::Lease,
             Some(b'E') => Written::Failure,
             _ => Written::Other,
         };
     }
     let texts = bytes.windows(TEXT_BYTES).filter_map(|text| std::str::from_utf8(text).ok());
-    texts.filter_map(value).next().map_or(Written::Other, Written::Value)
+    let is_marked = bytes.get(FLAGS).is_some_and(|flags| flags & SOFT_EXPIRED != 0);
+    match texts.filter_map(value).next() {
+        Some(value) if is_marked => Written::Marked(value),
+        Some(value) => Written::Value(value),
+        None => Written::Other,
+    }
 }

@@ -36,7 +36,8 @@ pub(crate) fn run() -> Result<(), String> {
 }
 
 /// What runs beside the tests, each a minute or so.
-const PROOFS: [&[&str]; 3] = [&["model"], &["--seeds", "5000"], &["fleet", "--seconds", "5"]];
+const PROOFS: [&[&str]; 4] =
+    [&["model"], &["--seeds", "5000"], &["conform"], &["fleet", "--seconds", "5"]];
 
 /// All of them, also when one fails.
 fn proven() -> Result<(), String> {

@@ -115,7 +115,8 @@ impl Supervisor {
         }
     }
 
-    /// Beats until the connection is lost or an answer is overdue; says which.
+    /// Beats until the connection is lost or an answer is overdue; says which. While the process is stopped
+    /// it does neither: it finds out when it runs again, and others may run before it.
     async fn live(&self, line: &Line) -> &'static str {
         let terms = &self.terms;
         let mut last = terms.clock.now();
@@ -126,6 +127,7 @@ impl Supervisor {
                 () = line.lost() => return "connection closed",
                 () = terms.clock.sleep(due) => {}
             }
+            terms.road.runs().await;
             let sent = terms.clock.now();
             let patience = last.plus(terms.bound).since(sent);
             if patience.is_zero() {
@@ -136,6 +138,7 @@ impl Supervisor {
                 () = line.lost() => return "connection closed",
                 answer = line.prove(patience) => answer,
             };
+            terms.road.runs().await;
             let Ok(server_ms) = answer else { return "a heartbeat failed" };
             line.beat(sent, server_ms);
             if self.role == Role::Tracked {
