@@ -25,6 +25,7 @@ cargo xtask test             every test, doc tests too; needs redis-server and r
                              for MongoDB MONGODB_URL, or mongod, ferretdb 1.x or Go 1.22 on PATH
 cargo xtask sim SEED         replays one seed of the simulation, and prints what happened
 cargo xtask sim --seeds N    the library's own code under faults drawn from seeds; [--from M]
+cargo xtask sim conform      the embedded side and a real server answer the same steps alike; [--steps N]
 cargo xtask sim fleet        real processes on a real server under each fault; [--fault NAME] [--seconds N]
 cargo xtask sim model        the protocol as a model, exhaustively; [--only NAME] [--deep] [--list]
 cargo xtask interleavings    near and the flights under a scheduler, in one order of steps after the other

@@ -4,7 +4,10 @@
 
 mod support;
 
-use larder::{Cache, Clock, Compression, Larder, Lifetime, MINUTE, Origin, SECOND};
+use std::time::Duration;
+
+use larder::drawn::{Server, Weather};
+use larder::{Cache, Clock, Compression, ErrorKind, Larder, Lifetime, MINUTE, Origin, SECOND};
 use support::{Source, World};
 
 async fn load(value: String) -> Result<String, std::io::Error> {
@@ -77,4 +80,30 @@ async fn an_entry_past_its_time_is_loaded_anew_once() {
         assert!(words.get("k").await.unwrap().is_none());
     }
     assert_eq!(world.ear.count("by: Timer"), 0);
+}
+
+/// An invalidation was not confirmed and waited to be sent again. A read of the same process was answered before the
+/// retry arrived at the server, and judged after that was confirmed: nothing bypassed the key any more, and the
+/// process was served what it had ended itself. Now a read remembers that the key was bypassed when it began.
+#[tokio::test(start_paused = true)]
+async fn what_waits_to_be_confirmed_is_served_by_no_read_that_began_meanwhile() {
+    for seed in 0..40 {
+        let weather = Weather { delay_ms_max: 15, ..Weather::default() };
+        let server = Server::new(1 << 20, Clock::of_runtime(seed), weather);
+        let builder = Larder::builder("test").network(&server.network());
+        let larder = builder.clock(Clock::of_runtime(seed + 1_000)).open().await.unwrap();
+        let words: Cache<u32, String> = larder.cache("words").shared().unwrap();
+        words.get_or_load(&1, || load("old".to_owned())).await.unwrap();
+        server.goes_away();
+        tokio::time::sleep(Duration::from_millis(40)).await;
+        let error = words.invalidate(&1).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unconfirmed);
+        server.comes_back();
+        while larder.stats().unconfirmed_waiting > 0 || !larder.is_far_up() {
+            let read = words.get(&1).await.unwrap();
+            assert!(read.is_none(), "seed {seed}: it was served what it ended");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(words.get(&1).await.unwrap().is_none(), "seed {seed}");
+    }
 }
