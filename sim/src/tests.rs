@@ -48,6 +48,8 @@ fn plan(climate: Climate) -> Plan {
         lease,
         lives,
         source_is_odd,
+        callers_leave,
+        guard,
         ..Plan::of(0, None)
     }
 }
