@@ -45,6 +45,7 @@ use crate::policy::AfterFailover;
 /// Between two looks at a map that is not whole.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+const SPACING: Duration = Duration::from_millis(20);
 /// Bounds between two looks at one that is, if nothing gives reason to. Heartbeats do.
 const PERIOD: u32 = 10;
 
@@ -172,6 +173,8 @@ impl Cluster {
         loop {
             if self.refresh().await {
                 pauses = first();
+                // Redirects may come by the thousand, each with a reason to look.
+                self.terms.clock.sleep(SPACING).await;
                 self.terms.clock.within(PERIOD * self.terms.bound, self.kick.notified()).await;
             } else {
                 pauses.pause().await;
