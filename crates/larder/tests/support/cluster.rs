@@ -102,6 +102,21 @@ impl Cluster {
         });
     }
 
+    /// A replica takes its master's place, as planned. One that the two do not agree on in five seconds is given up
+    /// by Redis, and begun again here.
+    pub fn fail_over_to(&self, at: usize) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let is_master = || self.nodes[at].ask::<String>("INFO replication").contains("role:master");
+        while !is_master() {
+            assert!(Instant::now() < deadline, "node {at} is no master");
+            let begun = Instant::now();
+            let _: String = self.nodes[at].ask("CLUSTER FAILOVER");
+            while !is_master() && begun.elapsed() < Duration::from_secs(6) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+
     /// Asks every node that runs until `is` holds of each.
     fn until(&self, what: &str, is: impl Fn(&Server) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(60);
