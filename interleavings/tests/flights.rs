@@ -4,7 +4,7 @@
 mod support;
 
 use larder_interleavings::sound::flight::flights_scenes as scenes;
-use support::holds;
+use support::{holds, repeats};
 
 /// Counting the last one out and closing the doors are one step.
 #[test]
@@ -44,6 +44,12 @@ fn a_load_that_dies_answers_all_its_callers() {
 #[test]
 fn nothing_is_left_when_all_have_gone() {
     holds(scenes::listeners_and_flights_leave);
+}
+
+/// A scene draws lots for nothing but who goes next: else the schedule that a failure prints would not play again.
+#[test]
+fn a_schedule_that_is_played_again_goes_the_same_way() {
+    repeats(scenes::the_last_caller_leaves_while_another_boards);
 }
 
 found! {

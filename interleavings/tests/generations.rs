@@ -4,11 +4,12 @@
 mod support;
 
 use larder_interleavings::sound::near::generations_scenes as scenes;
-use support::holds;
+use support::{every_order, holds};
 
 #[test]
 fn a_reply_never_makes_current_what_a_push_ended() {
     holds(scenes::a_reply_meets_a_push);
+    every_order(scenes::one_reply_and_one_push);
 }
 
 #[test]

@@ -11,17 +11,20 @@ use support::{every_order, holds};
 fn a_value_read_before_a_change_is_never_served_after_it() {
     holds(scenes::a_reader_meets_a_change);
     holds(scenes::a_change_meets_what_is_near);
+    every_order(scenes::one_reader_and_one_change);
 }
 
 #[test]
 fn a_value_read_before_a_gap_is_never_served_after_it() {
     holds(scenes::a_reader_meets_a_gap);
+    holds(scenes::a_reader_meets_lost_slots);
 }
 
 #[test]
 fn a_value_read_before_an_own_store_is_never_served_after_it() {
     holds(scenes::a_reader_meets_an_own_store);
     holds(scenes::an_own_store_meets_a_change);
+    every_order(scenes::one_reader_and_one_own_store);
 }
 
 #[test]
@@ -32,6 +35,7 @@ fn what_carries_a_tag_is_never_served_after_its_end() {
 #[test]
 fn a_connection_that_was_given_up_proves_nothing() {
     every_order(scenes::a_late_heartbeat_meets_the_end_of_its_connection);
+    every_order(scenes::what_two_connections_answered_meets_the_end_of_one);
 }
 
 #[test]
@@ -44,6 +48,7 @@ found! {
     removed_beside_the_gate in near::near_scenes::a_reader_meets_a_change: "far has",
     own_store_is_no_change in near::near_scenes::a_reader_meets_an_own_store: "far has",
     cleared_before_the_bumps in near::near_scenes::a_reader_meets_a_gap: "far has",
+    slots_dropped_before_the_bumps in near::near_scenes::a_reader_meets_lost_slots: "far has",
     confirmed_whatever_its_number in
         near::near_scenes::an_unconfirmed_end_meets_the_confirmation_of_an_earlier_one:
         "an end that waits is not heeded",

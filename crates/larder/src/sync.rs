@@ -1,8 +1,8 @@
 //! What is shared between threads is made of this: locks, counters, bells, and the tasks of flights.
 //!
-//! Near, the flights and the pulses take these from here and from nowhere else. So the package
-//! `interleavings` can compile the very same source over parts of its own, which let a scheduler choose who
-//! goes next at each of them, and try one order of steps after the other.
+//! Near (but for what it merely guesses), the flights and the pulses take these from here and from nowhere
+//! else. So the package `interleavings` can compile the very same source over parts of its own, which let a
+//! scheduler choose who goes next at each of them, and try one order of steps after the other.
 
 pub(crate) use parking_lot::Mutex;
 pub(crate) use std::sync::{OnceLock, atomic};

@@ -1,6 +1,9 @@
 //! What callers, flights, ends and changes do to the map of flights at the same time.
 
-use shuttle::future::{block_on, yield_now};
+use std::future::poll_fn;
+use std::task::Poll;
+
+use shuttle::future::block_on;
 use shuttle::sync::atomic::AtomicU64;
 use shuttle::thread;
 
@@ -99,13 +102,27 @@ impl Scene {
     }
 }
 
+/// Not ready once, so that a flight may be cancelled meanwhile. (Shuttle's own `yield_now` would let all
+/// others go first, each time.)
+async fn on_its_way() {
+    let mut has_waited = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut has_waited, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await
+}
+
 /// Asks once, and lands.
 async fn load(scene: Arc<Scene>, flight: Arc<Flight>) -> Landed {
     drop(flight.signal.listen());
     flight.asks(scene.clock.now(), None);
     scene.loads.fetch_add(1, Ordering::SeqCst);
     let value = scene.truth.load(Ordering::SeqCst);
-    yield_now().await; // the answer is on its way: meanwhile it may be cancelled
+    on_its_way().await;
     landed(&scene, value)
 }
 
@@ -220,7 +237,15 @@ pub fn a_caller_comes_after_a_gap() {
         scene.flights.close_all_doors();
         assert_eq!(scene.call(load).unwrap(), NEW, "an answer from before the sync");
     }
+    fn lost_slots(scene: Arc<Scene>) {
+        let mut slots = Slots::none();
+        slots.add(scene.key.slot());
+        scene.truth.store(NEW, Ordering::SeqCst);
+        scene.flights.slots_changed(&slots);
+        assert_eq!(scene.call(load).unwrap(), NEW, "an answer from before the gap");
+    }
     at_once(&scene(), &[stays, gap]);
+    at_once(&scene(), &[stays, lost_slots]);
     at_once(&scene(), &[stays, sync]);
 }
 

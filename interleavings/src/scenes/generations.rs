@@ -136,6 +136,13 @@ pub fn a_reply_meets_a_push() {
     scene.rests_on_nothing_old();
 }
 
+/// One reply and one push: few enough steps for every order there is.
+pub fn one_reply_and_one_push() {
+    let scene = scene(8);
+    at_once(&scene, &[Scene::read, Scene::end_elsewhere]);
+    scene.rests_on_nothing_old();
+}
+
 /// The tag ends between an own write and the read behind it, when nobody tells us.
 pub fn own_writes_meet_an_end_that_nobody_tells() {
     meet_an_end_that_nobody_tells(&[Scene::prolong_begun, Scene::end_elsewhere, Scene::prolong]);

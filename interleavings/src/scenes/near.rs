@@ -144,6 +144,43 @@ pub fn a_reader_meets_a_gap() {
     scene.serves_nothing_old();
 }
 
+/// The same, and the news that are lost are those of some slots of a cluster.
+pub fn a_reader_meets_lost_slots() {
+    let scene = scene();
+    fn lost(scene: &Scene) {
+        let mut slots = Slots::none();
+        slots.add(scene.key.slot());
+        scene.far.store(NEW, Ordering::SeqCst);
+        scene.near.drop_slots(&slots);
+        scene.serves_nothing_old();
+    }
+    at_once(&scene, &[Scene::read, lost, Scene::read]);
+    scene.serves_nothing_old();
+}
+
+/// One caller and one change: few enough steps for every order there is.
+pub fn one_reader_and_one_change() {
+    let scene = scene();
+    fn change(scene: &Scene) {
+        scene.far.store(NEW, Ordering::SeqCst);
+        scene.near.drop_key(scene.key.v());
+    }
+    at_once(&scene, &[Scene::read, change]);
+    scene.serves_nothing_old();
+}
+
+/// One caller and one own store, likewise.
+pub fn one_reader_and_one_own_store() {
+    let scene = scene();
+    fn store(scene: &Scene) {
+        let epoch = scene.near.epoch(scene.key.v());
+        scene.far.store(NEW, Ordering::SeqCst);
+        scene.near.keep_own(&scene.key, scene.entry(NEW, [].into(), None), epoch);
+    }
+    at_once(&scene, &[Scene::read, store]);
+    scene.serves_nothing_old();
+}
+
 /// This process stores what it loaded, of which far tells it nothing; another caller reads.
 pub fn a_reader_meets_an_own_store() {
     let scene = scene();
@@ -205,6 +242,19 @@ pub fn a_late_heartbeat_meets_the_end_of_its_connection() {
     assert!(!pulse.covers(clock.now()));
     supervisor.join().unwrap();
     assert!(!pulse.covers(clock.now()), "a connection that was given up proves something");
+}
+
+/// Two connections have answered together; one of them is given up.
+pub fn what_two_connections_answered_meets_the_end_of_one() {
+    let clock = Clock::of_runtime(1);
+    let [one, other] = [(); 2].map(|()| Arc::new(Pulse::up_to(clock.now().plus(DAY))));
+    let both = Pulse::all([one.clone(), other.clone()]);
+    let now = clock.now();
+    let ender = thread::spawn(move || one.end());
+    let covered = both.covers(now);
+    ender.join().unwrap();
+    assert!(!both.covers(now), "what was answered by a connection that was given up is believed");
+    assert!(other.covers(now) && (covered || !both.is_alive()));
 }
 
 /// An end was not confirmed, and is sent again. While the answer is on its way a second end of the same name

@@ -1,9 +1,9 @@
 //! How long a scene is played.
 #![allow(dead_code, unused_macros, reason = "each test program uses some of it")]
 
-use larder_interleavings::{in_every_order, in_many_orders};
+use larder_interleavings::{check_uncontrolled_nondeterminism, in_every_order, in_many_orders};
 
-/// Of each kind: enough for every fault of `build/wrong.rs`, many times over.
+/// Of each kind. A fifth of them finds every fault of `build/wrong.rs`.
 const ORDERS: usize = 5000;
 
 pub fn holds(scene: fn()) {
@@ -12,7 +12,13 @@ pub fn holds(scene: fn()) {
 
 /// For scenes of a few steps.
 pub fn every_order(scene: fn()) {
-    assert!(in_every_order(scene) > 1, "there is one order only: nothing happens at once");
+    let orders = in_every_order(scene);
+    println!("{orders} orders, and no other");
+    assert!(orders > 1, "there is one order only: nothing happens at once");
+}
+
+pub fn repeats(scene: fn()) {
+    check_uncontrolled_nondeterminism(scene, 200);
 }
 
 /// For each fault, the scene that finds it, and how the scene puts it.
