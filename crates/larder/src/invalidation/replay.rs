@@ -103,7 +103,7 @@ impl Replay {
         recent.lost = None;
         let still = recent.names.iter().filter(|(_, at)| **at >= since);
         let mut still: Vec<(Moment, Ended)> = still.map(|(name, at)| (*at, name.clone())).collect();
-        still.sort_unstable_by(|one, other| other.0.cmp(&one.0));
+        still.sort_unstable_by_key(|(at, _)| std::cmp::Reverse(*at));
         still.into_iter().map(|(_, name)| name).collect()
     }
 }
