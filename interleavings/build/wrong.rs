@@ -206,6 +206,13 @@ pub(crate) const WRONG: &[Wrong] = &[
         instead: "",
     },
     Wrong {
+        name: "joined_however_old_it_is",
+        why: "A flight may be joined whenever it was asked, as if it always waited.",
+        file: "coordination/flight.rs",
+        right: "if flight.signal.waiting.load(Ordering::SeqCst) || self.may_board(&doors, now) {",
+        instead: "{",
+    },
+    Wrong {
         name: "changed_without_a_word",
         why: "A change closes doors and wakes nobody.",
         file: "coordination/flight.rs",

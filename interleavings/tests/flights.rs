@@ -37,6 +37,11 @@ fn a_flight_that_waits_hears_of_every_change() {
 }
 
 #[test]
+fn no_caller_shares_an_answer_older_than_the_bound() {
+    holds(scenes::a_caller_joins_a_flight_that_waits_while_news_are_lost);
+}
+
+#[test]
 fn a_load_that_dies_answers_all_its_callers() {
     holds(scenes::a_load_dies);
 }
@@ -64,6 +69,9 @@ found! {
     asks_with_its_doors_open in
         flight::flights_scenes::a_waiting_flight_asks_again_while_the_key_changes:
         "from before the last change",
+    joined_however_old_it_is in
+        flight::flights_scenes::a_caller_joins_a_flight_that_waits_while_news_are_lost:
+        "older than the bound",
     changed_without_a_word in
         flight::flights_scenes::a_waiting_flight_asks_again_while_the_key_changes: "deadlock",
     landed_before_the_doors_closed in

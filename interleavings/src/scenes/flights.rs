@@ -32,9 +32,13 @@ struct Scene {
 }
 
 fn scene() -> Arc<Scene> {
+    scene_within(DAY)
+}
+
+fn scene_within(bound: Duration) -> Arc<Scene> {
     let (clock, spawner) = (Clock::of_runtime(1), Spawner::default());
     Arc::new(Scene {
-        flights: Flights::new(DAY, clock.clone(), spawner.clone()),
+        flights: Flights::new(bound, clock.clone(), spawner.clone()),
         spawner,
         clock,
         key: Key::new(b"todo:tasks:1:v:{.17}"),
@@ -140,6 +144,7 @@ async fn load_slowly(scene: Arc<Scene>, flight: Arc<Flight>) -> Landed {
 async fn wait_for_another(scene: Arc<Scene>, flight: Arc<Flight>) -> Landed {
     loop {
         let mut changes = flight.signal.listen();
+        flight.asks(scene.clock.now(), None);
         let value = scene.truth.load(Ordering::SeqCst);
         if value != OLD {
             return landed(&scene, value);
@@ -265,7 +270,23 @@ pub fn a_waiting_flight_asks_again_while_the_key_changes() {
     at_once(&scene(), &[waits, changes]);
 }
 
-/// The same, and what it waits for is a lease of this process, of which far tells nothing.
+/// A flight waits for another process; it is told of one change, and the news of the next are lost. No answer
+/// may be older than the bound, here none at all: so a caller shares only what is asked for after it came.
+pub fn a_caller_joins_a_flight_that_waits_while_news_are_lost() {
+    fn waits(scene: Arc<Scene>) {
+        scene.call(wait_for_another).unwrap();
+    }
+    fn changes(scene: Arc<Scene>) {
+        scene.truth.store(NEW, Ordering::SeqCst);
+        scene.key_changes();
+        scene.truth.store(NEW + 1, Ordering::SeqCst);
+        let answer = scene.call(wait_for_another).unwrap();
+        assert_eq!(answer, NEW + 1, "an answer older than the bound");
+    }
+    at_once(&scene_within(Duration::ZERO), &[waits, changes]);
+}
+
+/// A flight waits for a lease of this process, of which far tells nothing.
 pub fn a_waiting_flight_is_woken_by_a_lease_that_is_given_back() {
     fn waits(scene: Arc<Scene>) {
         scene.call(wait_for_another).unwrap();
