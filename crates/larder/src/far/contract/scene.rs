@@ -7,7 +7,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::SharedMemory;
-use crate::clock::{Clock, HOUR, MINUTE};
+#[cfg(feature = "redis")]
+use crate::clock::MINUTE;
+use crate::clock::{Clock, HOUR};
 use crate::entry::{Answered, Ended, Generation, SoftHalf, Token};
 use crate::far::memory::MemoryFar;
 use crate::far::{Change, Changes, Claim, Far, Link, TagState};
