@@ -107,7 +107,7 @@ pub(crate) enum Why {
 impl Why {
     pub(crate) fn of(kind: ErrorKind) -> Why {
         match kind {
-            ErrorKind::Source | ErrorKind::Panicked => Why::Source,
+            ErrorKind::Source => Why::Source,
             ErrorKind::Deadline => Why::Deadline,
             ErrorKind::Unconfirmed => Why::Unconfirmed,
             ErrorKind::Far => Why::Far,

@@ -160,10 +160,20 @@ impl World {
         let processes: Vec<_> = locked(&self.processes).iter_mut().map(Option::take).collect();
         for mut process in processes.into_iter().flatten() {
             let life = process.inside.life;
-            let ending = async { while process.clients.join_next().await.is_some() {} };
-            if timeout(self.plan.patience(), ending).await.is_err() {
-                left.push(format!("G7: a call in {life:?} has no answer"));
-                process.clients.abort_all();
+            let ending = async {
+                let mut panics = 0;
+                while let Some(ended) = process.clients.join_next().await {
+                    panics += usize::from(ended.is_err_and(|why| why.is_panic()));
+                }
+                panics
+            };
+            match timeout(self.plan.patience(), ending).await {
+                Ok(0) => {}
+                Ok(panics) => left.push(format!("G7: {panics} callers in {life:?} panicked")),
+                Err(_) => {
+                    left.push(format!("G7: a call in {life:?} has no answer"));
+                    process.clients.abort_all();
+                }
             }
             let unconfirmed = process.inside.larder.close(CLEARED).await;
             if unconfirmed > 0 {
