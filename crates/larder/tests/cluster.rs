@@ -642,3 +642,33 @@ async fn a_node_that_hangs_is_left_alone_and_the_others_are_asked() {
     cluster.nodes[dead].resume();
     until("it is tried, and good again", || async { here.has(hung[0]).await == "old far" }).await;
 }
+
+/// A put waits for its slot, which has gone to another node in the end. In the old one's name it would be believed by
+/// nobody: it is no `Stored`, and the next one is.
+#[tokio::test]
+async fn a_put_whose_slot_has_gone_to_another_node_is_not_said_to_be_stored() {
+    let cluster = Cluster::of_masters();
+    let world = World::of(builder(&cluster), &Source::default()).await;
+    let name = b"test:words:1:v:{.1.k}";
+    let slot = cluster.slot(name);
+    let from = cluster.master_of(slot);
+    let to = (from + 1) % 3;
+    world.words.put("k", "old".to_owned()).await.unwrap();
+    cluster.begin_to_move(slot, from, to);
+    cluster.move_key(name, from, to);
+    let before = cluster.nodes[to].calls("asking");
+    let putting = tokio::spawn({
+        let words = world.words.clone();
+        async move { words.put("k", "put".to_owned()).await }
+    });
+    until("the put has been tried", || async { cluster.nodes[to].calls("asking") > before + 2 })
+        .await;
+    cluster.end_move(slot, from, to);
+    let answer = putting.await.unwrap();
+    assert!(answer.is_err(), "{answer:?}");
+    until("a put that is believed", || async {
+        matches!(world.words.put("k", "again".to_owned()).await, Ok(Stored::Stored))
+            && world.has("k").await.starts_with("again")
+    })
+    .await;
+}

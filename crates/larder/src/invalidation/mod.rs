@@ -215,14 +215,15 @@ impl Ends {
                     pauses = first();
                     continue;
                 }
+                (Err(FarError::Closed), _) => {}
                 // The others need not wait for it.
-                (Err(FarError::Refused(_)), [(name, _)]) => self.near.bypass.postpone(name),
-                // One of them may be refused, or all may be too many for the time there is.
-                (Err(FarError::Refused(_) | FarError::Slow), [_, _, ..]) => {
+                (Err(_), [(name, _)]) => self.near.bypass.postpone(name),
+                // One of them may be refused, or lie where nobody answers; or all may be too many for the time
+                // there is.
+                (Err(_), _) => {
                     batch = (some.len() / 2).max(1);
                     continue;
                 }
-                _ => {}
             }
             pauses.pause().await;
         }

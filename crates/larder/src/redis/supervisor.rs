@@ -375,8 +375,13 @@ async fn again(
 ) -> Result<Vec<Value>, RedisError> {
     let (mut rest, mut places) = (pipe(), Vec::new());
     for (at, command) in pipeline.cmd_iter().enumerate() {
-        let ran = answers.get(at).is_some_and(|answer| !is_no_script(answer));
-        if !(ran && is_script(command)) {
+        let ran = |at: usize, command: &Cmd| {
+            is_script(command) && answers.get(at).is_some_and(|answer| !is_no_script(answer))
+        };
+        // An ASKING is for the command behind it, and would else be for another's.
+        let is_asking = matches!(command.args_iter().next(), Some(Arg::Simple(b"ASKING")));
+        let next = pipeline.cmd_iter().nth(at + 1).filter(|_| is_asking);
+        if !ran(at, command) && !next.is_some_and(|next| ran(at + 1, next)) {
             rest.add_command(command.clone());
             places.push(at);
         }

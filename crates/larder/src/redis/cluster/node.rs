@@ -204,7 +204,11 @@ impl Node {
             let terms = Terms {
                 whereabouts: Arc::new(post),
                 pushed: Arc::new(move |push| match push {
-                    Pushed::Key(_) | Pushed::Lost | Pushed::Another => pushed(push),
+                    Pushed::Key(_) | Pushed::Another => pushed(push),
+                    Pushed::Lost => {
+                        pushed(push);
+                        of.kick.notify_one();
+                    }
                     Pushed::Gap => {
                         of.lose_all();
                         of.kick.notify_one();

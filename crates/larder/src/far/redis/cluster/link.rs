@@ -126,7 +126,7 @@ impl ClusterLink {
                 as Waiting<'_, Result<Answers, FarError>>
         });
         let (mut elsewhere, mut failed) = (Vec::new(), None);
-        let mut answered = 0;
+        let (mut answered, mut tags_read) = (0, 0);
         for (part, answers) in parts.iter().zip(all_of(reading.collect()).await) {
             let answers = match answers {
                 Ok(answers) => answers,
@@ -136,6 +136,7 @@ impl ClusterLink {
                 }
             };
             answered += 1;
+            tags_read += part.tags.len();
             let by = part.line.by();
             for (at, value) in part.keys.iter().zip(answers.values) {
                 got.values[*at] = value.map(|bytes| Answered { bytes, by });
@@ -147,6 +148,10 @@ impl ClusterLink {
             let places: Vec<usize> =
                 places.chain(part.tags.iter().map(|at| keys.len() + at)).collect();
             elsewhere.extend(answers.refused.iter().filter_map(|(at, _)| places.get(*at).copied()));
+        }
+        // A tag that could not be read must not be taken for one that has ended.
+        if tags_read < tags.len() {
+            return Err(failed.unwrap_or(FarError::Away));
         }
         if let Some(why) = failed {
             if answered == 0 || !one_is_enough {

@@ -28,7 +28,7 @@ use super::{
     end_of, ms, was_done,
 };
 use crate::clock::{Clock, Pauses};
-use crate::entry::{Ended, EndedName, SoftHalf, Token};
+use crate::entry::{Ended, EndedName, Incarnation, SoftHalf, Token, envelope};
 use crate::error::{Error, FarError};
 use crate::far::{Change, Changes, Far, Link, Reply};
 use crate::key::Key;
@@ -279,20 +279,29 @@ impl Far for ClusterFar {
             let answers = route.ask(&questions, Effort::ToTheEnd, left()).await?;
             let mut moving: Vec<(&Key, Question)> = Vec::new();
             for (key, Answer { value, on_its_way, .. }) in keys.iter().zip(answers) {
-                if on_its_way || is_try_again(&value) {
+                let to_try = is_try_again(&value);
+                if !to_try {
+                    accepted(value)?;
+                }
+                if on_its_way || to_try {
                     // The lease first, as in an end.
                     moving.push((key, guard(&GUARD_LEASE, key, &[&key.l()])));
-                } else {
-                    accepted(value)?;
                 }
             }
             // A token is claimed under once, wherever it was answered.
             let (of, claims): (Vec<&Key>, Vec<Question>) = moving.into_iter().unzip();
-            for answer in route.ask(&claims, Effort::ToTheEnd, left()).await? {
-                accepted(answer.value)?;
-            }
-            let steps = of.iter().map(|key| vec![unlink(key.slot(), &[key.v()])]);
-            in_steps(&route, steps.collect(), Effort::ToTheEnd, left).await
+            let claiming = async {
+                for answer in route.ask(&claims, Effort::ToTheEnd, left()).await? {
+                    accepted(answer.value)?;
+                }
+                let steps = of.iter().map(|key| vec![unlink(key.slot(), &[key.v()])]);
+                in_steps(&route, steps.collect(), Effort::ToTheEnd, &left).await
+            };
+            // Something was sent by now: a guard may stand, and must be ended.
+            claiming.await.map_err(|why| match why {
+                FarError::Away | FarError::TurnedAway => FarError::Unvouched,
+                other => other,
+            })
         })
     }
 
@@ -303,9 +312,19 @@ impl Far for ClusterFar {
             let put = [asks(key.slot(), call)];
             let mut pauses = Pauses::new(&self.clock, FIRST_PAUSE, LONGEST_PAUSE);
             let (route, left) = (self.ends()?, self.left());
+            // In another's name nobody would believe it.
+            let dated = envelope::by(envelope).filter(|by| *by != 0);
+            let is_of = |by: Incarnation| dated.is_none_or(|dated| dated == by);
             loop {
+                if !is_of(route.incarnation(key.slot())) {
+                    return Err(FarError::Away);
+                }
                 let answer = route.ask(&put, Effort::ToTheEnd, left()).await?.pop();
+                let by = answer.as_ref().map_or(0, |answer| answer.by);
                 let value = answer.map_or(Value::Nil, |answer| answer.value);
+                if !is_try_again(&value) && !is_of(by) {
+                    return Err(FarError::Unvouched);
+                }
                 // It did not run. (In steps it could be lost to a lease that is granted between them.)
                 if !is_try_again(&value) || left() < LONGEST_PAUSE {
                     return Ok(was_done(&accepted(value)?));
