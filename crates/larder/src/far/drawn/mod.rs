@@ -1,8 +1,8 @@
 //! One server for several handles of a process, each behind a network drawn from a seed: for simulations.
 //!
-//! The server is a [`Shelf`]. Between it and each handle lie two connections, as with Redis, each kept
-//! alive by a heartbeat of its own ([`supervisor`]). A connection carries what is sent in order, both ways
-//! ([`wire`]): changes and replies come in the order in which the server wrote them. Whatever else a
+//! The server is a `Shelf`. Between it and each handle lie two connections, as with Redis, each kept
+//! alive by a heartbeat of its own (`supervisor`). A connection carries what is sent in order, both ways
+//! (`wire`): changes and replies come in the order in which the server wrote them. Whatever else a
 //! network may do it does, as its [`Weather`] says: messages are late, stall those behind them, come twice,
 //! are swallowed with all that follows, or are lost with the connection.
 //!
