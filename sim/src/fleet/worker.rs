@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use larder::{AfterFailover, Cache, Larder, Lifetime, SECOND, Tag, Target};
 use redis::AsyncCommands;
+use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 
 use super::record::{From, Record};
@@ -110,7 +111,10 @@ async fn work(told: Told, say: mpsc::Sender<Record>) -> Result<(), String> {
         .shared()
         .map_err(|why| why.to_string())?;
     let source = redis::Client::open(told.source).map_err(|why| why.to_string())?;
-    let source = source.get_multiplexed_async_connection().await.map_err(|why| why.to_string())?;
+    // A process that was stopped must not take its source for one that is late.
+    let patient = AsyncConnectionConfig::new().set_response_timeout(None);
+    let source = source.get_multiplexed_async_connection_with_config(&patient).await;
+    let source = source.map_err(|why| why.to_string())?;
     let worker = Worker { larder, cache, source, say, keys: told.keys };
     match told.does.as_str() {
         "hold" => worker.hold().await,
@@ -170,7 +174,10 @@ impl Worker {
                 };
                 self.tell(Record::Read { key, start, end: now_us(), version: *entry, from });
             }
-            Err(_) => self.tell(Record::Failed { key, start }),
+            Err(why) => {
+                eprintln!("a read failed: {:?}: {why}", why.kind());
+                self.tell(Record::Failed { key, start });
+            }
         }
     }
 
