@@ -122,6 +122,24 @@ impl Clock {
         }
     }
 
+    /// Milliseconds since 1970, as this machine's clock has them: for dates that people read. It may jump.
+    #[cfg(feature = "structures")]
+    #[allow(dead_code, reason = "until the first structures stand on it")]
+    pub(crate) fn unix_ms(&self) -> u64 {
+        match &self.time {
+            Time::Boot => {
+                let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+                since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+            }
+            // A day of its own, the same in every run.
+            #[cfg(feature = "test-support")]
+            Time::Runtime(start) => {
+                const SOME_DAY_MS: u64 = 1_800_000_000_000;
+                SOME_DAY_MS + u64::try_from(start.elapsed().as_millis()).unwrap_or(0)
+            }
+        }
+    }
+
     pub(crate) async fn sleep(&self, time: Duration) {
         tokio::time::sleep(time).await;
     }

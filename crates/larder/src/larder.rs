@@ -23,9 +23,13 @@ use crate::observe::Stats;
 use crate::policy::Policy;
 use crate::strategy::Tiers;
 use crate::strategy::explain::Explanation;
+#[cfg(feature = "structures")]
+use crate::structures::Ground;
 
 mod builder;
 mod settings;
+#[cfg(feature = "structures")]
+mod structures;
 
 pub use builder::LarderBuilder;
 pub(crate) use settings::{Settings, TaggedBy};
@@ -56,6 +60,9 @@ struct Inner {
     tiers: Tiers,
     ends: Ends,
     bound: Duration,
+    #[cfg(feature = "structures")]
+    #[allow(dead_code, reason = "until the first structures stand on it")]
+    ground: Ground,
     caches: Mutex<HashMap<String, Opened>>,
     tasks: Mutex<JoinSet<()>>,
 }

@@ -54,6 +54,8 @@ mod redis;
 mod resilience;
 mod source;
 mod strategy;
+#[cfg(feature = "structures")]
+pub mod structures;
 mod sync;
 
 pub use cache::{Cache, CacheBuilder, Found, Lease, Leased, Scoped, UserCache};

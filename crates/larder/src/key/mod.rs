@@ -24,12 +24,18 @@ use std::fmt;
 use std::sync::Arc;
 
 mod namespace;
+#[cfg(feature = "structures")]
+mod shape;
 #[cfg(feature = "redis")]
 pub(crate) mod slot;
 mod tag;
 mod to_key;
 
 pub(crate) use namespace::{Named, Namespace, UserPart, parse};
+#[cfg(all(feature = "structures", feature = "redis"))]
+pub(crate) use shape::Name;
+#[cfg(feature = "structures")]
+pub(crate) use shape::Shape;
 pub use tag::Tag;
 pub(crate) use to_key::KeyBuf;
 pub use to_key::{KeyWriter, ToKey};

@@ -131,7 +131,7 @@ impl Namespace {
     }
 }
 
-fn check_name(what: &str, name: &str) -> Result<(), Error> {
+pub(super) fn check_name(what: &str, name: &str) -> Result<(), Error> {
     if is_name(name.as_bytes()) {
         return Ok(());
     }

@@ -23,6 +23,8 @@ use crate::observe::{Observe, Observer};
 use crate::policy::AfterFailover;
 use crate::resilience::behind::{BEHIND_MAX, Behind};
 use crate::strategy::{Loads, Tiers};
+#[cfg(feature = "structures")]
+use crate::structures::{Ground, Shelves, Side};
 
 /// How often near gives back the memory of what is past its time.
 const SWEEP: Duration = Duration::from_secs(30);
@@ -398,7 +400,11 @@ impl LarderBuilder {
         let replay = Arc::new(Replay::new(self.after_failover, waiting.clone()));
         let changes =
             coherence::listener(near.clone(), flights.clone(), replay.clone(), clock.clone());
-        let far = self.open_far(changes, &clock, &observe).await?;
+        let Opened {
+            far,
+            #[cfg(feature = "structures")]
+            side,
+        } = self.open_far(changes, &clock, &observe).await?;
         let behind = Behind::new(BEHIND_MAX, runtime.clone());
         let leases = Leases::new(self.lease_time, flights.clone(), &clock, behind.clone());
         let leases = Arc::new(leases);
@@ -419,9 +425,22 @@ impl LarderBuilder {
         tasks.spawn(sweep(Arc::downgrade(&near), clock.clone()));
         let loads = Loads::new(clock.clone(), runtime.clone());
         let (app, bound) = (self.app, self.bound);
+        #[cfg(feature = "structures")]
+        let ground = Ground::new(&app, side, clock.clone());
         let tiers = Tiers { near, far, flights, leases, loads, observe, clock, runtime };
         let (caches, tasks) = (Mutex::default(), Mutex::new(tasks));
-        Ok(Larder { inner: Arc::new(Inner { app, tiers, ends, bound, caches, tasks }) })
+        Ok(Larder {
+            inner: Arc::new(Inner {
+                app,
+                tiers,
+                ends,
+                bound,
+                #[cfg(feature = "structures")]
+                ground,
+                caches,
+                tasks,
+            }),
+        })
     }
 
     async fn open_far(
@@ -429,7 +448,7 @@ impl LarderBuilder {
         changes: Changes,
         clock: &Clock,
         observe: &Observe,
-    ) -> Result<Arc<dyn Far>, Error> {
+    ) -> Result<Opened, Error> {
         #[cfg(feature = "redis")]
         if let Some(url) = &self.redis {
             let settings = crate::far::redis::Settings {
@@ -449,6 +468,10 @@ impl LarderBuilder {
                 required: self.required,
                 after_failover: self.after_failover,
                 breaker: self.breaker.clone(),
+                #[cfg(feature = "structures")]
+                scripts: crate::structures::SCRIPTS,
+                #[cfg(not(feature = "structures"))]
+                scripts: &[],
             };
             let opening = crate::far::redis::open(
                 settings,
@@ -457,7 +480,12 @@ impl LarderBuilder {
                 clock.clone(),
                 observe.clone(),
             );
-            return opening.await;
+            let opened = opening.await?;
+            return Ok(Opened {
+                far: opened.far,
+                #[cfg(feature = "structures")]
+                side: Side::Redis(opened.commands),
+            });
         }
         #[cfg(feature = "test-support")]
         if let Some(network) = &self.network {
@@ -470,15 +498,33 @@ impl LarderBuilder {
             };
             let (clock, observe) = (clock.clone(), observe.clone());
             let opening = DrawnFar::open(network, &settings, &self.app, changes, clock, observe);
-            return Ok(Arc::new(opening.await));
+            return Ok(Opened::in_memory(Arc::new(opening.await)));
         }
         let _ = observe;
         #[cfg(feature = "test-support")]
         if let Some(memory) = &self.shelf {
-            return Ok(Arc::new(MemoryFar::new(memory.shelf().clone(), &self.app, changes)));
+            let far = MemoryFar::new(memory.shelf().clone(), &self.app, changes);
+            return Ok(Opened::in_memory(Arc::new(far)));
         }
         let shelf = Shelf::new(self.memory_bytes_max, clock.clone());
-        Ok(Arc::new(MemoryFar::new(shelf, &self.app, changes)))
+        Ok(Opened::in_memory(Arc::new(MemoryFar::new(shelf, &self.app, changes))))
+    }
+}
+
+/// The shared side, and where structures are.
+struct Opened {
+    far: Arc<dyn Far>,
+    #[cfg(feature = "structures")]
+    side: Side,
+}
+
+impl Opened {
+    fn in_memory(far: Arc<dyn Far>) -> Opened {
+        Opened {
+            far,
+            #[cfg(feature = "structures")]
+            side: Side::Memory(Shelves::default()),
+        }
     }
 }
 

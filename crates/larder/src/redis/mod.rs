@@ -6,6 +6,8 @@
 
 mod address;
 pub(crate) mod cluster;
+#[cfg(feature = "structures")]
+mod commands;
 mod connect;
 mod credentials;
 mod forgotten;
@@ -18,6 +20,9 @@ mod tls;
 mod whereabouts;
 mod wire;
 
+#[cfg(feature = "structures")]
+#[allow(unused_imports, reason = "until the first structures stand on it")]
+pub(crate) use commands::{Call, Commands, Private, is_unsure};
 pub(crate) use connect::{Access, AddressMap, NoConnection, Role, Wishes};
 pub(crate) use credentials::Ask;
 pub use credentials::Credentials;

@@ -23,6 +23,8 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
+#[cfg(feature = "structures")]
+use super::connect::Access;
 use super::connect::{self, Dialled, Driver, NoConnection, Role, all, dial, server_ms};
 use super::forgotten::Forgotten;
 use super::reads::Reads;
@@ -66,7 +68,7 @@ pub(crate) struct Terms {
     pub(crate) whereabouts: Arc<dyn Whereabouts>,
     /// Tags stand under it.
     pub(crate) app: Arc<str>,
-    pub(crate) scripts: &'static [&'static Script],
+    pub(crate) scripts: Arc<[&'static Script]>,
     pub(crate) reading: Reading,
     /// The bound B.
     pub(crate) bound: Duration,
@@ -199,7 +201,7 @@ impl Line {
                 return Ok(answers);
             }
             let mut load = pipe();
-            for script in self.terms.scripts {
+            for script in &*self.terms.scripts {
                 load.add_command(script.load());
             }
             all(&mut connection, &load).await?;
@@ -242,6 +244,12 @@ impl Line {
     /// Is the server at its other end the one at `other`'s, as far as the two say who they are?
     pub(crate) fn meets(&self, other: &Line) -> bool {
         self.history.is_none() || other.history.is_none() || self.process == other.process
+    }
+
+    /// The way to the server at its other end.
+    #[cfg(feature = "structures")]
+    pub(super) fn access(&self) -> &Access {
+        &self.spot.access
     }
 
     /// Given up, and made anew.
@@ -483,7 +491,7 @@ impl Supervisor {
         let away = |why: String| NoConnection::Away(format!("{}: {why}", spot.access));
         let more = |first: &mut Pipeline| terms.whereabouts.ask(first);
         let dialling =
-            dial(&spot.access, spot.tenure, self.role, terms.scripts, more, &terms.clock, heard);
+            dial(&spot.access, spot.tenure, self.role, &terms.scripts, more, &terms.clock, heard);
         let dialled = tokio::select! {
             biased;
             why = spot.vouched.ended() => return Err(away(why)),

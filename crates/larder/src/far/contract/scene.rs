@@ -148,9 +148,11 @@ impl Process {
             // As the embedded side: answers are compared.
             after_failover: AfterFailover::Accept,
             breaker: crate::policy::BreakerSettings::new(),
+            scripts: &[],
         };
         let observe = crate::observe::Observe::new(None);
-        let far = open(settings, app, ear(&told), clock.clone(), observe).await.unwrap();
+        let opening = open(settings, app, ear(&told), clock.clone(), observe);
+        let far = opening.await.unwrap().far;
         told.lock().clear(); // a new connection is a gap
         Process { far, told, clock: clock.clone() }
     }

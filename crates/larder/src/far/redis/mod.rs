@@ -20,6 +20,8 @@ use crate::key::{Key, Tag};
 use crate::observe::Observe;
 use crate::policy::{AfterFailover, BreakerSettings};
 use crate::pulse::Pulse;
+#[cfg(feature = "structures")]
+use crate::redis::Commands;
 use crate::redis::{
     Access, Fixed, Line, NoConnection, Pushed, Reading, Role, Script, Sentinels, Supervisor, Terms,
     Times, Whereabouts, Wishes, string,
@@ -58,6 +60,8 @@ pub(crate) struct Settings {
     /// Whether what another server process said is believed.
     pub(crate) after_failover: AfterFailover,
     pub(crate) breaker: BreakerSettings,
+    /// Those of others who use the same connections.
+    pub(crate) scripts: &'static [&'static Script],
 }
 
 /// The shared side in Redis.
@@ -77,12 +81,30 @@ pub(crate) async fn open(
     changes: Changes,
     clock: Clock,
     observe: Observe,
-) -> Result<Arc<dyn Far>, Error> {
+) -> Result<Opened, Error> {
+    #[cfg(feature = "structures")]
+    let (at, deadline) = (clock.clone(), settings.deadline.max(settings.end_deadline));
     if settings.wishes.names_a_cluster() {
         let far = ClusterFar::open(settings, app, changes, clock, observe).await?;
-        return Ok(Arc::new(far));
+        return Ok(Opened {
+            #[cfg(feature = "structures")]
+            commands: Commands::of_cluster(far.cluster(), at, deadline),
+            far: Arc::new(far),
+        });
     }
-    Ok(Arc::new(RedisFar::open(settings, app, changes, clock, observe).await?))
+    let far = RedisFar::open(settings, app, changes, clock, observe).await?;
+    Ok(Opened {
+        #[cfg(feature = "structures")]
+        commands: Commands::of_one(far.untracked.clone(), at, deadline),
+        far: Arc::new(far),
+    })
+}
+
+/// A shared side, and the road of others who use the same connections.
+pub(crate) struct Opened {
+    pub(crate) far: Arc<dyn Far>,
+    #[cfg(feature = "structures")]
+    pub(crate) commands: Commands,
 }
 
 impl RedisFar {
@@ -111,7 +133,7 @@ impl RedisFar {
         let terms = Terms {
             whereabouts: whereabouts.clone(),
             app: Arc::from(app),
-            scripts: &ALL,
+            scripts: ALL.iter().chain(settings.scripts).copied().collect(),
             reading: Reading::Together,
             bound: settings.bound,
             deadline: settings.deadline,

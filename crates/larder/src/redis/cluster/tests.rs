@@ -87,7 +87,7 @@ fn scene(role: Role) -> Scene {
     let terms = Terms {
         whereabouts: Arc::new(Fixed::new(access.clone())),
         app: Arc::from("app"),
-        scripts: &[],
+        scripts: Arc::new([]),
         reading: Reading::Apart,
         bound: SECOND,
         deadline: SECOND,

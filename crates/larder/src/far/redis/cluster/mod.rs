@@ -101,7 +101,7 @@ impl ClusterFar {
         let terms = Terms {
             whereabouts: Arc::new(Fixed::new(access.clone())),
             app: Arc::from(app),
-            scripts: &ALL,
+            scripts: ALL.iter().chain(settings.scripts).copied().collect(),
             reading: Reading::Apart,
             bound: settings.bound,
             deadline: settings.deadline,
@@ -127,6 +127,11 @@ impl ClusterFar {
         let map = settings.wishes.address_map;
         let cluster = Cluster::open(access, map, terms, lost, settings.required).await?;
         Ok(ClusterFar { cluster, end_deadline: settings.end_deadline, clock })
+    }
+
+    #[cfg(feature = "structures")]
+    pub(super) fn cluster(&self) -> Arc<Cluster> {
+        self.cluster.clone()
     }
 
     /// The road of what ends entries.

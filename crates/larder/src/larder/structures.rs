@@ -1,0 +1,5 @@
+//! The structures, opened by the one handle.
+
+use super::Larder;
+
+impl Larder {}

@@ -1,0 +1,104 @@
+//! Shapes that live in Redis and are not cached: the truth is in them.
+//!
+//! Each is a type of its own, opened by the one handle under a name, and stands on its connections: in Redis
+//! on one key, or on a few that share a slot, so that every step is one script or command on one server and
+//! holds on a cluster as it does on one. Without a Redis address a structure lives in this process, by the
+//! same rules, and dies with it.
+//!
+//! A structure never meets a cache. What is asked of one has an error when Redis has none to give, unlike a
+//! read of a cache: there is no source behind it.
+
+#![allow(dead_code, reason = "until the first structures stand on it")]
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::clock::Clock;
+#[cfg(feature = "redis")]
+use crate::error::FarError;
+use crate::error::{Error, ErrorKind};
+use crate::key::Shape;
+#[cfg(feature = "redis")]
+use crate::redis::{Commands, Script, is_unsure};
+
+/// All scripts of the structures: a server is told them when a connection is made.
+#[cfg(feature = "redis")]
+pub(crate) static SCRIPTS: &[&Script] = &[];
+
+/// What all structures of a process stand on. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Ground {
+    app: Arc<str>,
+    side: Side,
+    clock: Clock,
+}
+
+/// Where structures are.
+#[derive(Clone)]
+pub(crate) enum Side {
+    #[cfg(feature = "redis")]
+    Redis(Commands),
+    /// In this process.
+    Memory(Shelves),
+}
+
+/// The structures of a process, by name: all handles on one name have the same.
+#[derive(Clone, Default)]
+pub(crate) struct Shelves(Arc<Mutex<HashMap<Shape, Arc<dyn Any + Send + Sync>>>>);
+
+impl Shelves {
+    /// The one under this name, made when it is asked for first.
+    ///
+    /// # Errors
+    /// `Config` when the name is taken by one of other types.
+    pub(crate) fn get<T: Any + Send + Sync + Default>(
+        &self,
+        shape: &Shape,
+    ) -> Result<Arc<T>, Error> {
+        let mut all = self.0.lock();
+        let kept = all.entry(shape.clone()).or_insert_with(|| Arc::new(T::default())).clone();
+        kept.downcast().map_err(|_| {
+            let text =
+                format!("{shape} is open with other types; open it with the same everywhere");
+            Error::new(ErrorKind::Config, text)
+        })
+    }
+}
+
+impl Ground {
+    pub(crate) fn new(app: &str, side: Side, clock: Clock) -> Ground {
+        Ground { app: app.into(), side, clock }
+    }
+
+    /// What a structure of this kind and name is called.
+    ///
+    /// # Errors
+    /// `Config` unless the name is 1 to 64 of `A-Z a-z 0-9 _ . -`.
+    pub(crate) fn shape(&self, kind: &'static str, name: &str) -> Result<Shape, Error> {
+        Shape::new(&self.app, kind, name)
+    }
+
+    pub(crate) fn side(&self) -> &Side {
+        &self.side
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+}
+
+/// The error of a call that changes nothing: it can be asked again.
+#[cfg(feature = "redis")]
+pub(crate) fn not_read(shape: &Shape, doing: &str, why: FarError) -> Error {
+    Error::new(why.kind(), format!("cannot {doing} {shape}")).because(why)
+}
+
+/// The error of a call that changes something: `Unconfirmed` when it may have, all the same.
+#[cfg(feature = "redis")]
+pub(crate) fn not_done(shape: &Shape, doing: &str, why: FarError) -> Error {
+    let kind = if is_unsure(&why) { ErrorKind::Unconfirmed } else { why.kind() };
+    Error::new(kind, format!("cannot {doing} {shape}")).because(why)
+}
