@@ -28,26 +28,11 @@ use crate::redis::{
 };
 use crate::resilience::breaker::Breaker;
 
+mod calls;
 mod cluster;
 
+use calls::ms;
 use cluster::ClusterFar;
-
-static READ: Script = Script::new(include_str!("scripts/read.lua"));
-static STORE: Script = Script::new(include_str!("scripts/store.lua"));
-static FAIL: Script = Script::new(include_str!("scripts/fail.lua"));
-static RELEASE: Script = Script::new(include_str!("scripts/release.lua"));
-static EXTEND: Script = Script::new(include_str!("scripts/extend.lua"));
-static PUT: Script =
-    Script::new(concat!(include_str!("scripts/guards.lua"), include_str!("scripts/put.lua")));
-static END: Script =
-    Script::new(concat!(include_str!("scripts/guards.lua"), include_str!("scripts/end.lua")));
-static GUARD: Script =
-    Script::new(concat!(include_str!("scripts/guards.lua"), include_str!("scripts/guard.lua")));
-static EXPIRE: Script =
-    Script::new(concat!(include_str!("scripts/guards.lua"), include_str!("scripts/expire.lua")));
-static EXPIRE_TAG: Script = Script::new(include_str!("scripts/expire_tag.lua"));
-static ALL: [&Script; 10] =
-    [&READ, &STORE, &FAIL, &RELEASE, &EXTEND, &PUT, &END, &GUARD, &EXPIRE, &EXPIRE_TAG];
 
 /// How to reach Redis, and how long to wait for it.
 pub(crate) struct Settings {
@@ -133,7 +118,7 @@ impl RedisFar {
         let terms = Terms {
             whereabouts: whereabouts.clone(),
             app: Arc::from(app),
-            scripts: ALL.iter().chain(settings.scripts).copied().collect(),
+            scripts: calls::ALL.iter().chain(settings.scripts).copied().collect(),
             reading: Reading::Together,
             bound: settings.bound,
             deadline: settings.deadline,
@@ -214,7 +199,7 @@ impl Far for RedisFar {
         Box::pin(async move {
             let (line, mut pipeline) = (self.writer()?, pipe());
             for name in ended {
-                pipeline.add_command(end_of(name, line.app(), soft));
+                pipeline.add_command(calls::end_of(name, line.app(), soft));
             }
             if pipeline.is_empty() {
                 return Ok(()); // the client refuses to send nothing
@@ -227,9 +212,7 @@ impl Far for RedisFar {
         Box::pin(async move {
             let (line, mut pipeline) = (self.writer()?, pipe());
             for key in keys {
-                let mut call = GUARD.call(&[key.v(), &key.l()]);
-                call.arg(&token[..]).arg(ms(time));
-                pipeline.add_command(call);
+                pipeline.add_command(calls::guard(key, &token, time));
             }
             if pipeline.is_empty() {
                 return Ok(());
@@ -240,8 +223,7 @@ impl Far for RedisFar {
 
     fn put<'a>(&'a self, key: &'a Key, envelope: &'a [u8], keep: Duration) -> Reply<'a, bool> {
         Box::pin(async move {
-            let mut call = PUT.call(&[key.v(), &key.l()]);
-            call.arg(envelope).arg(ms(keep));
+            let call = calls::put(key, envelope, keep);
             let line = self.writer()?;
             // Nobody would believe it.
             if crate::entry::envelope::by(envelope).is_some_and(|by| by != 0 && by != line.by()) {
@@ -295,30 +277,6 @@ fn all_done(answers: Vec<Value>) -> Result<(), FarError> {
     answers.into_iter().try_for_each(|answer| accepted(answer).map(drop))
 }
 
-/// The one command that ends it.
-fn end_of(name: &Ended, app: &str, soft: SoftHalf) -> Cmd {
-    let end = |key: &Key, guard: &[u8]| {
-        let mut call = END.call(&[key.v(), &key.l()]);
-        call.arg(guard);
-        call
-    };
-    match name {
-        Ended::Key(key) => end(key, b""),
-        Ended::Guarded(key, token) => end(key, token),
-        Ended::SoftKey(key) => EXPIRE.call(&[key.v(), &key.l()]),
-        Ended::Tag(tag) => {
-            let mut call = ::redis::cmd("UNLINK");
-            call.arg(tag.redis_name(app));
-            call
-        }
-        Ended::SoftTag(tag) => {
-            let mut call = EXPIRE_TAG.call(&[&tag.redis_name(app)]);
-            call.arg(&soft[..]);
-            call
-        }
-    }
-}
-
 fn get_states(pipeline: &mut Pipeline, tags: &[Tag], app: &str) {
     for tag in tags {
         let name = tag.redis_name(app);
@@ -368,9 +326,7 @@ impl Link for Line {
         tags: &'a [Tag],
     ) -> Reply<'a, Read> {
         Box::pin(async move {
-            let mut call = READ.call(&[key.v(), &key.l()]);
-            call.arg(&token[..]).arg(ms(lease)).arg(seen.as_ref().map_or(&[][..], |id| &id[..]));
-            let mut pipeline = alone(call);
+            let mut pipeline = alone(calls::read(key, &token, lease, seen.as_ref()));
             get_states(&mut pipeline, tags, self.app());
             let mut answers = ask(self, &pipeline).await?.into_iter();
             let answer = accepted(answers.next().unwrap_or(Value::Nil))?;
@@ -452,11 +408,7 @@ impl Link for Line {
         envelope: &'a [u8],
         keep: Duration,
     ) -> Reply<'a, bool> {
-        Box::pin(async move {
-            let mut call = STORE.call(&[key.v(), &key.l()]);
-            call.arg(&token[..]).arg(envelope).arg(ms(keep));
-            script(self, call).await
-        })
+        Box::pin(async move { script(self, calls::store(key, &token, envelope, keep)).await })
     }
 
     fn fail<'a>(
@@ -466,25 +418,19 @@ impl Link for Line {
         code: &'a str,
         backoff: Duration,
     ) -> Reply<'a, bool> {
-        Box::pin(async move {
-            let mut call = FAIL.call(&[&key.l()]);
-            call.arg(&token[..]).arg(code).arg(ms(backoff));
-            script(self, call).await
-        })
+        Box::pin(async move { script(self, calls::fail(key, &token, code, backoff)).await })
     }
 
     fn release<'a>(&'a self, key: &'a Key, token: Token, within: Duration) -> Reply<'a, bool> {
         Box::pin(async move {
-            let mut call = RELEASE.call(&[&key.l()]);
-            call.arg(&token[..]);
+            let call = calls::release(key, &token);
             Ok(was_done(&one(self.ask_aside(&alone(call), within).await?)?))
         })
     }
 
     fn extend<'a>(&'a self, key: &'a Key, token: Token, lease: Duration) -> Reply<'a, bool> {
         Box::pin(async move {
-            let mut call = EXTEND.call(&[&key.l()]);
-            call.arg(&token[..]).arg(ms(lease));
+            let call = calls::extend(key, &token, lease);
             // Nobody waits for it, and without it a load that goes on would lose its lease.
             Ok(was_done(&one(self.ask_aside(&alone(call), self.deadline()).await?)?))
         })
@@ -528,11 +474,6 @@ fn was_done(answer: &Value) -> bool {
 
 fn one(answers: Vec<Value>) -> Result<Value, FarError> {
     accepted(answers.into_iter().next().unwrap_or(Value::Nil))
-}
-
-/// At least a millisecond: Redis refuses zero.
-fn ms(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
 fn accepted(answer: Value) -> Result<Value, FarError> {

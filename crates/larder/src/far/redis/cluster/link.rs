@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use ::redis::{Cmd, Value, cmd};
 
-use super::super::{
-    EXTEND, FAIL, READ, RELEASE, STORE, accepted, bytes, claim, generation, ms, states, was_done,
-};
+use super::super::{accepted, bytes, calls, claim, generation, ms, states, was_done};
 use super::{asks, is_try_again, unlink};
 use crate::clock::Moment;
 use crate::entry::{Answered, Generation, Incarnation, Nonce, Token, envelope};
@@ -244,8 +242,7 @@ impl Link for ClusterLink {
         tags: &'a [Tag],
     ) -> Reply<'a, Read> {
         Box::pin(async move {
-            let mut call = READ.call(&[key.v(), &key.l()]);
-            call.arg(&token[..]).arg(ms(lease)).arg(seen.as_ref().map_or(&[][..], |id| &id[..]));
+            let call = calls::read(key, &token, lease, seen.as_ref());
             let questions: Vec<Question> =
                 std::iter::once(asks(key.slot(), call)).chain(self.get_states(tags)).collect();
             let mut answers = self.ask(&questions).await?.into_iter();
@@ -339,11 +336,9 @@ impl Link for ClusterLink {
         envelope: &'a [u8],
         keep: Duration,
     ) -> Reply<'a, bool> {
-        Box::pin(async move {
-            let mut call = STORE.call(&[key.v(), &key.l()]);
-            call.arg(&token[..]).arg(envelope).arg(ms(keep));
-            self.script(key.slot(), call).await
-        })
+        Box::pin(
+            async move { self.script(key.slot(), calls::store(key, &token, envelope, keep)).await },
+        )
     }
 
     fn fail<'a>(
@@ -353,26 +348,21 @@ impl Link for ClusterLink {
         code: &'a str,
         backoff: Duration,
     ) -> Reply<'a, bool> {
-        Box::pin(async move {
-            let mut call = FAIL.call(&[&key.l()]);
-            call.arg(&token[..]).arg(code).arg(ms(backoff));
-            self.script(key.slot(), call).await
-        })
+        Box::pin(
+            async move { self.script(key.slot(), calls::fail(key, &token, code, backoff)).await },
+        )
     }
 
     fn release<'a>(&'a self, key: &'a Key, token: Token, within: Duration) -> Reply<'a, bool> {
-        Box::pin(async move {
-            let mut call = RELEASE.call(&[&key.l()]);
-            call.arg(&token[..]);
-            self.aside(asks(key.slot(), call), within).await
-        })
+        Box::pin(
+            async move { self.aside(asks(key.slot(), calls::release(key, &token)), within).await },
+        )
     }
 
     fn extend<'a>(&'a self, key: &'a Key, token: Token, lease: Duration) -> Reply<'a, bool> {
         Box::pin(async move {
-            let mut call = EXTEND.call(&[&key.l()]);
-            call.arg(&token[..]).arg(ms(lease));
-            self.aside(asks(key.slot(), call), self.0.deadline()).await
+            let extend = asks(key.slot(), calls::extend(key, &token, lease));
+            self.aside(extend, self.0.deadline()).await
         })
     }
 

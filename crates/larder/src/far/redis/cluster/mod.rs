@@ -23,10 +23,7 @@ use std::time::Duration;
 
 use ::redis::{Cmd, ServerErrorKind, Value, cmd};
 
-use super::{
-    END, EXPIRE, EXPIRE_TAG, EXTEND, FAIL, GUARD, PUT, READ, RELEASE, STORE, Settings, accepted,
-    end_of, ms, was_done,
-};
+use super::{Settings, accepted, calls, was_done};
 use crate::clock::{Clock, Pauses};
 use crate::entry::{Ended, EndedName, Incarnation, SoftHalf, Token, envelope};
 use crate::error::{Error, FarError};
@@ -35,40 +32,12 @@ use crate::key::Key;
 use crate::key::slot::{Slot, Slots};
 use crate::observe::Observe;
 use crate::redis::cluster::{Answer, Cluster, Effort, Question, Route};
-use crate::redis::{Access, Fixed, Pushed, Reading, Role, Script, Terms};
+use crate::redis::{Access, Fixed, Pushed, Reading, Role, Terms};
 use crate::resilience::breaker::Breaker;
 
 mod link;
 
 use link::ClusterLink;
-
-static END_LEASE: Script = Script::new(concat!(
-    include_str!("../scripts/guards.lua"),
-    include_str!("../scripts/end_lease.lua")
-));
-static GUARD_LEASE: Script = Script::new(concat!(
-    include_str!("../scripts/guards.lua"),
-    include_str!("../scripts/guard_lease.lua")
-));
-static EXPIRE_VALUE: Script = Script::new(concat!(
-    include_str!("../scripts/guards.lua"),
-    include_str!("../scripts/expire_value.lua")
-));
-static ALL: [&Script; 13] = [
-    &READ,
-    &STORE,
-    &FAIL,
-    &RELEASE,
-    &EXTEND,
-    &PUT,
-    &END,
-    &GUARD,
-    &EXPIRE,
-    &EXPIRE_TAG,
-    &END_LEASE,
-    &GUARD_LEASE,
-    &EXPIRE_VALUE,
-];
 
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
@@ -101,7 +70,7 @@ impl ClusterFar {
         let terms = Terms {
             whereabouts: Arc::new(Fixed::new(access.clone())),
             app: Arc::from(app),
-            scripts: ALL.iter().chain(settings.scripts).copied().collect(),
+            scripts: calls::ALL_OF_A_NODE.iter().chain(settings.scripts).copied().collect(),
             reading: Reading::Apart,
             bound: settings.bound,
             deadline: settings.deadline,
@@ -147,7 +116,7 @@ impl ClusterFar {
         left: impl Fn() -> Duration,
     ) -> Result<(), FarError> {
         let route = self.ends()?;
-        let end = |ended: &Ended| asks(slot_of(ended), end_of(ended, route.app(), soft));
+        let end = |ended: &Ended| asks(slot_of(ended), calls::end_of(ended, route.app(), soft));
         let questions: Vec<Question> = ended.iter().map(end).collect();
         let answers = route.ask(&questions, Effort::Insist, left()).await?;
         let mut steps = Vec::new();
@@ -189,24 +158,22 @@ fn slot_of(ended: &Ended) -> Slot {
     }
 }
 
-/// The same as [`end_of`] in steps, for a slot that is on its way: each begins when the one before was answered.
+/// The same as [`end_of`](calls::end_of) in steps, for a slot that is on its way: each begins when the one before was answered.
 ///
 /// The lease first: whoever held it could store behind the end of the value.
 fn steps_of(ended: &Ended, app: &str, soft: SoftHalf) -> Vec<Question> {
-    let end_lease = |key: &Key, guard: &[u8]| {
-        let mut call = END_LEASE.call(&[&key.l()]);
-        call.arg(guard);
-        asks(key.slot(), call)
-    };
+    let end_lease = |key: &Key, guard: &[u8]| asks(key.slot(), calls::end_lease(key, guard));
     match ended {
         Ended::Key(key) => vec![end_lease(key, b""), unlink(key.slot(), &[key.v()])],
         Ended::Guarded(key, token) => {
             vec![end_lease(key, token), unlink(key.slot(), &[key.v()])]
         }
         Ended::SoftKey(key) => {
-            vec![end_lease(key, b""), asks(key.slot(), EXPIRE_VALUE.call(&[key.v()]))]
+            vec![end_lease(key, b""), asks(key.slot(), calls::expire_value(key))]
         }
-        Ended::Tag(_) | Ended::SoftTag(_) => vec![asks(slot_of(ended), end_of(ended, app, soft))],
+        Ended::Tag(_) | Ended::SoftTag(_) => {
+            vec![asks(slot_of(ended), calls::end_of(ended, app, soft))]
+        }
     }
 }
 
@@ -274,13 +241,8 @@ impl Far for ClusterFar {
     fn guard<'a>(&'a self, keys: &'a [Key], token: Token, time: Duration) -> Reply<'a, ()> {
         Box::pin(async move {
             let (route, left) = (self.ends()?, self.left());
-            let guard = |script: &Script, key: &Key, names: &[&[u8]]| {
-                let mut call = script.call(names);
-                call.arg(&token[..]).arg(ms(time));
-                asks(key.slot(), call)
-            };
-            let questions: Vec<Question> =
-                keys.iter().map(|key| guard(&GUARD, key, &[key.v(), &key.l()])).collect();
+            let guard = |key: &Key| asks(key.slot(), calls::guard(key, &token, time));
+            let questions: Vec<Question> = keys.iter().map(guard).collect();
             let answers = route.ask(&questions, Effort::ToTheEnd, left()).await?;
             let mut moving: Vec<(&Key, Question)> = Vec::new();
             for (key, Answer { value, on_its_way, .. }) in keys.iter().zip(answers) {
@@ -290,7 +252,8 @@ impl Far for ClusterFar {
                 }
                 if on_its_way || to_try {
                     // The lease first, as in an end.
-                    moving.push((key, guard(&GUARD_LEASE, key, &[&key.l()])));
+                    let claim = calls::guard_lease(key, &token, time);
+                    moving.push((key, asks(key.slot(), claim)));
                 }
             }
             // A token is claimed under once, wherever it was answered.
@@ -312,9 +275,7 @@ impl Far for ClusterFar {
 
     fn put<'a>(&'a self, key: &'a Key, envelope: &'a [u8], keep: Duration) -> Reply<'a, bool> {
         Box::pin(async move {
-            let mut call = PUT.call(&[key.v(), &key.l()]);
-            call.arg(envelope).arg(ms(keep));
-            let put = [asks(key.slot(), call)];
+            let put = [asks(key.slot(), calls::put(key, envelope, keep))];
             let mut pauses = Pauses::new(&self.clock, FIRST_PAUSE, LONGEST_PAUSE);
             let (route, left) = (self.ends()?, self.left());
             // In another's name nobody would believe it.
