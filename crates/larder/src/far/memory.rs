@@ -234,7 +234,7 @@ impl Step<'_> {
 
     /// The guards of writers on a key, if any is open.
     fn guards(&self, key: &Key) -> Option<Guards> {
-        Guards::read(self.bytes(&key.l())?, ms(self.now))
+        Guards::read(self.bytes(&key.l())?, self.now.ms())
     }
 
     /// The value goes, and the lease; guards stay, but for `own`, and are told.
@@ -251,7 +251,7 @@ impl Step<'_> {
     }
 
     fn keep_guards(&mut self, key: &Key, guards: Guards) {
-        let left = guards.latest().saturating_sub(ms(self.now));
+        let left = guards.latest().saturating_sub(self.now.ms());
         self.set(&key.l(), guards.write(), Duration::from_millis(left));
     }
 
@@ -293,7 +293,7 @@ impl Step<'_> {
         if guards.open.is_empty() {
             guards.touched = false;
         }
-        guards.open.push((token, ms(self.now) + duration_ms(time)));
+        guards.open.push((token, self.now.ms() + duration_ms(time)));
         self.keep_guards(key, guards);
         Ok(())
     }
@@ -368,10 +368,6 @@ impl MemoryLink {
     }
 }
 
-fn ms(moment: Moment) -> u64 {
-    moment.to_bits() / 1_000_000
-}
-
 /// At least one, as Redis wants it.
 fn duration_ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
@@ -400,7 +396,7 @@ impl Link for MemoryLink {
 
     fn server_ms_at(&self, now: Moment, _key: &Key) -> u64 {
         // Any clock will do that all readers of this shelf share.
-        ms(now)
+        now.ms()
     }
 
     fn get<'a>(&'a self, keys: &'a [Key], tags: &'a [Tag]) -> Reply<'a, Got> {

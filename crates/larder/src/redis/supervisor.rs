@@ -271,7 +271,7 @@ impl Line {
 
     /// The server's clock at `now`, as estimated by the last heartbeat.
     pub(crate) fn server_ms_at(&self, now: Moment) -> u64 {
-        ms(now).saturating_add_signed(self.ahead_ms.load(Ordering::Relaxed))
+        now.ms().saturating_add_signed(self.ahead_ms.load(Ordering::Relaxed))
     }
 
     /// One round trip after which every change that was acknowledged anywhere before it is applied here.
@@ -324,7 +324,7 @@ impl Line {
     fn beat(&self, sent: Moment, server_ms: u64) {
         let now = self.terms.clock.now();
         let took = now.since(sent);
-        let middle = ms(sent.plus(took / 2));
+        let middle = sent.plus(took / 2).ms();
         let ahead = i64::try_from(i128::from(server_ms) - i128::from(middle)).unwrap_or(0);
         self.ahead_ms.store(ahead, Ordering::Relaxed);
         self.heard.store(sent.to_bits(), Ordering::Release);
@@ -404,10 +404,6 @@ async fn again(
 
 fn is_script(command: &Cmd) -> bool {
     matches!(command.args_iter().next(), Some(Arg::Simple(b"EVALSHA")))
-}
-
-fn ms(moment: Moment) -> u64 {
-    moment.to_bits() / 1_000_000
 }
 
 fn is_no_script(answer: &Value) -> bool {

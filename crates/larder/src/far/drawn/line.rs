@@ -122,7 +122,7 @@ impl Line {
     /// A heartbeat was answered: all changes before `sent` are applied.
     pub(super) fn beat(&self, sent: Moment, server_ms: u64) {
         let took = self.clock.now().since(sent);
-        let middle = ms(sent.plus(took / 2));
+        let middle = sent.plus(took / 2).ms();
         let ahead = i64::try_from(i128::from(server_ms) - i128::from(middle)).unwrap_or(0);
         self.ahead_ms.store(ahead, Ordering::Relaxed);
         if self.role == Role::Tracked {
@@ -177,10 +177,6 @@ fn broken() -> FarError {
     FarError::Broken("the connection was lost".to_owned())
 }
 
-fn ms(moment: Moment) -> u64 {
-    moment.to_bits() / 1_000_000
-}
-
 /// The shelf answers without waiting.
 fn at_once<T>(reply: Reply<'_, T>) -> Result<T, FarError> {
     match pin!(reply).poll(&mut Context::from_waker(Waker::noop())) {
@@ -213,7 +209,7 @@ impl Link for Line {
     }
 
     fn server_ms_at(&self, now: Moment, _key: &Key) -> u64 {
-        ms(now).saturating_add_signed(self.ahead_ms.load(Ordering::Relaxed))
+        now.ms().saturating_add_signed(self.ahead_ms.load(Ordering::Relaxed))
     }
 
     fn get<'a>(&'a self, keys: &'a [Key], tags: &'a [Tag]) -> Reply<'a, Got> {

@@ -44,7 +44,7 @@ impl Shelf {
 
     /// The server's clock, in milliseconds.
     pub(crate) fn server_ms(&self) -> u64 {
-        self.now().to_bits() / 1_000_000
+        self.now().ms()
     }
 
     /// What has run out goes, and all are told. (A command that comes upon it tells all but its own
