@@ -61,7 +61,6 @@ struct Inner {
     ends: Ends,
     bound: Duration,
     #[cfg(feature = "structures")]
-    #[allow(dead_code, reason = "until the first structures stand on it")]
     ground: Ground,
     caches: Mutex<HashMap<String, Opened>>,
     tasks: Mutex<JoinSet<()>>,
@@ -230,6 +229,8 @@ impl Larder {
         self.inner.tasks.lock().abort_all();
         self.inner.tiers.loads.stop();
         self.inner.tiers.far.close();
+        #[cfg(feature = "structures")]
+        self.inner.ground.close();
         near.drop_all();
         left
     }

@@ -13,6 +13,7 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
@@ -34,6 +35,8 @@ pub(crate) struct Ground {
     app: Arc<str>,
     side: Side,
     clock: Clock,
+    /// By `close`. In Redis the connections say so themselves; what is in this process has none.
+    closed: Arc<AtomicBool>,
 }
 
 /// Where structures are.
@@ -70,7 +73,23 @@ impl Shelves {
 
 impl Ground {
     pub(crate) fn new(app: &str, side: Side, clock: Clock) -> Ground {
-        Ground { app: app.into(), side, clock }
+        Ground { app: app.into(), side, clock, closed: Arc::default() }
+    }
+
+    /// From now on [`check_open`](Self::check_open) fails.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    /// For what is in this process: what is in Redis is told by its connection.
+    ///
+    /// # Errors
+    /// `Closed` after the handle was closed.
+    pub(crate) fn check_open(&self, shape: &Shape) -> Result<(), Error> {
+        if !self.closed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Closed, format!("{shape} is not used: larder was closed")))
     }
 
     /// What a structure of this kind and name is called.

@@ -1,0 +1,13 @@
+//! Redis' own shapes: each keeps its promises embedded, on one server and on a cluster, and under faults.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a scene that cannot be set has failed"
+)]
+
+mod support;
+
+#[path = "structures/scene.rs"]
+mod scene;
