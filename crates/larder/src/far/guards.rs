@@ -59,6 +59,13 @@ impl Guards {
         (!self.open.is_empty()).then_some(self)
     }
 
+    /// Is this one the only one, and did nothing come between? One that has run out counts: its writer may be
+    /// dead, and have committed.
+    pub(crate) fn is_alone(record: &[u8], own: &Token) -> bool {
+        record.len() == MARKED + GUARD
+            && record.strip_prefix(b"W=").is_some_and(|guards| guards.starts_with(own))
+    }
+
     pub(crate) fn latest(&self) -> u64 {
         self.open.iter().map(|(_, deadline)| *deadline).max().unwrap_or(0)
     }
@@ -79,6 +86,20 @@ mod tests {
     fn a_guard_past_its_deadline_is_not_open() {
         let guards = Guards { touched: false, open: vec![([7; 16], 12)] };
         assert_eq!(Guards::read(&guards.write(), 12), None);
+    }
+
+    #[test]
+    fn only_one_guard_that_nothing_came_between_is_alone() {
+        let record =
+            |touched, open: &[(Token, u64)]| Guards { touched, open: open.to_vec() }.write();
+        let (own, other) = (([7; 16], 12), ([8; 16], 1));
+        assert!(Guards::is_alone(&record(false, &[own]), &own.0));
+        assert!(!Guards::is_alone(&record(true, &[own]), &own.0), "an end came between");
+        assert!(!Guards::is_alone(&record(false, &[other]), &own.0));
+        for both in [[own, other], [other, own]] {
+            assert!(!Guards::is_alone(&record(false, &both), &own.0));
+        }
+        assert!(!Guards::is_alone(b"W=", &own.0));
     }
 
     #[test]

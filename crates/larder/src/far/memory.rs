@@ -21,7 +21,7 @@ use crate::key::{Key, Tag};
 use crate::pulse::Pulse;
 
 use super::guards::{GUARDS_MAX, Guards};
-use super::{Change, Changes, Claim, Far, Generations, Got, Link, Read, Reply, TagState};
+use super::{Change, Changes, Claim, Far, Finish, Generations, Got, Link, Read, Reply, TagState};
 
 #[cfg(feature = "test-support")]
 pub(super) mod faults;
@@ -298,6 +298,19 @@ impl Step<'_> {
         Ok(())
     }
 
+    fn finish(&mut self, finish: Finish<'_>) -> bool {
+        let Finish { key, token, .. } = finish;
+        let record = self.bytes(&key.l());
+        let is_alone = record.is_some_and(|record| Guards::is_alone(record, &token));
+        if is_alone {
+            self.set(key.v(), finish.envelope.to_vec(), finish.keep);
+            self.unlink(&key.l());
+        } else {
+            self.end(key, Some(&token));
+        }
+        is_alone
+    }
+
     fn holds(&self, lease: &[u8], token: &Token) -> bool {
         self.bytes(lease).and_then(|held| held.strip_prefix(b"T")) == Some(token)
     }
@@ -560,11 +573,24 @@ impl Far for MemoryFar {
         })
     }
 
-    fn guard<'a>(&'a self, keys: &'a [Key], token: Token, time: Duration) -> Reply<'a, ()> {
+    fn guard<'a>(
+        &'a self,
+        keys: &'a [Key],
+        token: Token,
+        time: Duration,
+    ) -> Reply<'a, Incarnation> {
         let guarding = self.link.untracked(move |step| {
-            keys.iter().map(|key| step.guard(key, token, time)).fold(Ok(()), Result::and)
+            let all = keys.iter().map(|key| step.guard(key, token, time));
+            all.fold(Ok(()), Result::and).map(|()| step.by)
         });
         Box::pin(async move { guarding.await? })
+    }
+
+    fn finish<'a>(&'a self, finish: Finish<'a>) -> Reply<'a, bool> {
+        self.link.untracked(|step| {
+            finish.beside.iter().for_each(|key| step.end(key, Some(&finish.token)));
+            step.finish(finish)
+        })
     }
 
     fn put<'a>(&'a self, key: &'a Key, envelope: &'a [u8], keep: Duration) -> Reply<'a, bool> {

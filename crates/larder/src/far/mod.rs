@@ -112,6 +112,17 @@ pub(crate) struct Read {
     pub(crate) in_order: bool,
 }
 
+/// What a writer leaves behind after its commit.
+#[derive(Clone, Copy)]
+pub(crate) struct Finish<'a> {
+    pub(crate) key: &'a Key,
+    /// Guarded under the same token, and only ended: what the other version of a rolling deploy keeps.
+    pub(crate) beside: &'a [Key],
+    pub(crate) token: Token,
+    pub(crate) envelope: &'a [u8],
+    pub(crate) keep: Duration,
+}
+
 /// The connection a load began on.
 pub(crate) trait Link: Send + Sync {
     /// How long changes to a key and to tags are sure to be told in time, if they are asked for over it.
@@ -216,9 +227,16 @@ pub(crate) trait Far: Send + Sync {
     fn end<'a>(&'a self, ended: &'a [Ended], soft: SoftHalf) -> Reply<'a, ()>;
 
     /// A writer claims keys for the length of its commit: until it ends ([`Ended::Guarded`]), or the time is
-    /// over, no load stores there. What is there goes. One round trip for all; a token is sent in at most one
-    /// call.
-    fn guard<'a>(&'a self, keys: &'a [Key], token: Token, time: Duration) -> Reply<'a, ()>;
+    /// over, no load stores there. What is there goes. Who answered for the first of them: what
+    /// [`finish`](Self::finish) keeps is dated by it. One round trip for all; a token is sent in at most one call.
+    fn guard<'a>(&'a self, keys: &'a [Key], token: Token, time: Duration)
+    -> Reply<'a, Incarnation>;
+
+    /// Ends a writer's guards after its commit, and keeps what it wrote if they were the only ones and nothing
+    /// came between; false: it did, and then nothing of this write is there, and no load begun before it and no
+    /// guard that is open can store. One round trip. Sent once: after an error end the guards
+    /// ([`Ended::Guarded`]).
+    fn finish<'a>(&'a self, finish: Finish<'a>) -> Reply<'a, bool>;
 
     /// Keeps a value whose only home is the cache, and ends older loads; false when a writer's guard stands
     /// there, and then nothing is kept. Sent once.

@@ -77,7 +77,7 @@ impl Ends {
         let answer = self.far.guard(&keys, guard.token, time).await;
         self.forget(&ended);
         match answer {
-            Ok(()) => Ok(guard),
+            Ok(_) => Ok(guard),
             // It may stand, and nobody would end it: dropped here, it is.
             Err(why) => {
                 guard.open = !matches!(

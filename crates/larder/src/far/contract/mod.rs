@@ -30,6 +30,7 @@ mod server;
 mod steps;
 mod tags;
 mod values;
+mod writes;
 
 pub use scene::Scene;
 #[cfg(feature = "redis")]
@@ -147,6 +148,17 @@ macro_rules! far_contract_cases {
                 a_soft_end_draws_the_second_half_of_a_tag_anew
                 what_ends_softly_keeps_its_time
             }
+            writes {
+                finish_keeps_the_value_and_ends_the_guard
+                of_writers_that_overlap_none_keeps_its_value
+                finish_is_refused_after_an_end_and_after_a_put
+                finish_of_a_guard_that_ran_out_takes_away_what_was_loaded_since
+                a_guard_of_another_that_ran_out_stands_in_the_way_of_a_finish
+                finish_under_a_token_that_guards_nothing_leaves_the_guards_of_others
+                a_finish_that_comes_twice_or_after_its_end_keeps_nothing
+                finish_ends_the_guards_beside_it_and_keeps_nothing_there
+                a_finish_is_told
+            }
             changes {
                 a_value_stored_elsewhere_is_told
                 a_value_put_elsewhere_is_told
@@ -211,6 +223,7 @@ macro_rules! far_contract_redis_cases {
                 a_full_server_refuses_a_lease_and_leaves_nothing
                 a_full_server_refuses_a_store_whose_lease_can_be_released
                 a_full_server_refuses_a_put_and_keeps_what_was
+                a_full_server_refuses_a_finish_whose_guard_can_be_ended
             }
         }
     };

@@ -4,7 +4,7 @@ use super::scene::{LONG, SHORT, SOFT, Scene, Told, bytes, envelope, generations,
 use crate::clock::MINUTE;
 use crate::entry::Ended;
 use crate::error::FarError;
-use crate::far::{Claim, Reply};
+use crate::far::{Claim, Finish, Reply};
 use crate::key::Tag;
 
 /// Someone at the server itself, as with `redis-cli`.
@@ -408,4 +408,25 @@ pub(super) async fn a_full_server_refuses_a_put_and_keeps_what_was(
     assert!(is_held(&scene.other.claim(&leased).await));
     console.memory_max("0");
     assert!(scene.one.store(&leased, token, b"v").await);
+}
+
+/// What keeps nothing is not refused: the guard of a writer that was overtaken is over.
+pub(super) async fn a_full_server_refuses_a_finish_whose_guard_can_be_ended(
+    scene: &Scene,
+    console: &dyn Console,
+) {
+    let (alone, ended) = (scene.key("alone"), scene.key("ended"));
+    let token = scene.draw();
+    scene.one.far.guard(&[alone.clone(), ended.clone()], token, LONG).await.unwrap();
+    scene.other.end_key(&ended).await;
+    console.memory_max("1");
+    let finish = |key| Finish { key, beside: &[], token, envelope: b"new", keep: LONG };
+    refused("FINISH", scene.one.far.finish(finish(&alone))).await;
+    assert_eq!(scene.one.value(&alone).await, None);
+    assert_eq!(scene.one.claim(&alone).await, Claim::Guarded);
+    scene.one.far.end(&[Ended::Guarded(alone.clone(), token)], SOFT).await.unwrap();
+    assert_eq!(scene.one.lease(&alone).await, None);
+    assert_eq!(scene.one.far.finish(finish(&ended)).await, Ok(false));
+    assert_eq!(scene.one.lease(&ended).await, None);
+    console.memory_max("0");
 }

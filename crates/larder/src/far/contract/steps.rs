@@ -11,7 +11,7 @@ use super::SharedMemory;
 use super::scene::{LONG, Process, SOFT, Scene, Told, envelope};
 use crate::clock::Clock;
 use crate::entry::{Ended, Nonce, Token};
-use crate::far::{Claim, TagState};
+use crate::far::{Claim, Finish, TagState};
 use crate::key::{Key, Tag};
 
 type Names = BTreeSet<Vec<u8>>;
@@ -32,6 +32,7 @@ enum Step {
     Extend(Key, Token, Duration),
     End(Vec<Ended>),
     Guard(Vec<Key>, Token, Duration),
+    Finish(Key, Vec<Key>, Token, Vec<u8>, Duration),
     Put(Key, Vec<u8>, Duration),
 }
 
@@ -155,6 +156,10 @@ async fn run(scene: &Scene, who: usize, step: &Step, watched: &mut Names) -> Str
         }
         Step::End(ended) => show(process.far.end(&ended, SOFT).await),
         Step::Guard(keys, token, time) => show(process.far.guard(&keys, token, time).await),
+        Step::Finish(key, beside, token, envelope, keep) => {
+            let (key, beside, envelope) = (&key, &beside[..], &envelope[..]);
+            show(process.far.finish(Finish { key, beside, token, envelope, keep }).await)
+        }
         Step::Put(key, bytes, keep) => show(process.far.put(&key, &bytes, keep).await),
     }
 }
@@ -241,7 +246,7 @@ impl Draw {
 
     fn step(&mut self) -> Step {
         let key = self.key();
-        match self.below(23) {
+        match self.below(25) {
             0 | 1 => Step::Get(self.some_keys(), self.some_tags()),
             2..=6 => {
                 let token = self.chance.nonce();
@@ -284,6 +289,12 @@ impl Draw {
                 let token = self.token();
                 let guarded = |key| Ended::Guarded(key, token);
                 Step::End(self.some_keys().into_iter().map(guarded).collect())
+            }
+            22 | 23 => {
+                let token = self.token();
+                let beside = self.some_keys().into_iter().filter(|beside| *beside != key);
+                let beside = beside.collect();
+                Step::Finish(key, beside, token, self.value(token), self.hours())
             }
             _ => {
                 let odd = self.below(6) == 0;

@@ -19,7 +19,7 @@ use super::{Lawless, Road};
 use crate::clock::{Clock, Moment};
 use crate::entry::{Ended, Generation, Incarnation, Nonce, SoftHalf, Token};
 use crate::error::FarError;
-use crate::far::{Claim, Far, Generations, Got, Link, Read, Reply, TagState};
+use crate::far::{Claim, Far, Finish, Generations, Got, Link, Read, Reply, TagState};
 use crate::key::{Key, Tag};
 use crate::pulse::Pulse;
 
@@ -152,8 +152,22 @@ impl Line {
         token: Token,
         time: Duration,
         deadline: Duration,
-    ) -> Result<(), FarError> {
+    ) -> Result<Incarnation, FarError> {
         let run = move |served: &Served| at_once(served.far.guard(&keys, token, time));
+        self.ask(deadline, Twice::Never, run).await
+    }
+
+    pub(super) async fn finish(
+        &self,
+        finish: Finish<'_>,
+        deadline: Duration,
+    ) -> Result<bool, FarError> {
+        let (key, beside) = (finish.key.clone(), finish.beside.to_vec());
+        let (token, envelope, keep) = (finish.token, finish.envelope.to_vec(), finish.keep);
+        let run = move |served: &Served| {
+            let (key, beside, envelope) = (&key, &beside[..], &envelope[..]);
+            at_once(served.far.finish(Finish { key, beside, token, envelope, keep }))
+        };
         self.ask(deadline, Twice::Never, run).await
     }
 

@@ -21,10 +21,10 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::clock::{Clock, Moment};
-use crate::entry::{Ended, SoftHalf, Token};
+use crate::entry::{Ended, Incarnation, SoftHalf, Token};
 use crate::error::FarError;
 use crate::far::memory::Shelf;
-use crate::far::{Changes, Far, Link, Reply};
+use crate::far::{Changes, Far, Finish, Link, Reply};
 use crate::key::Key;
 use crate::observe::Observe;
 
@@ -344,11 +344,20 @@ impl Far for DrawnFar {
         })
     }
 
-    fn guard<'a>(&'a self, keys: &'a [Key], token: Token, time: Duration) -> Reply<'a, ()> {
+    fn guard<'a>(
+        &'a self,
+        keys: &'a [Key],
+        token: Token,
+        time: Duration,
+    ) -> Reply<'a, Incarnation> {
         Box::pin(async move {
             let line = self.untracked.line()?;
             line.guard(keys.to_vec(), token, time, self.end_deadline).await
         })
+    }
+
+    fn finish<'a>(&'a self, finish: Finish<'a>) -> Reply<'a, bool> {
+        Box::pin(async move { self.untracked.line()?.finish(finish, self.end_deadline).await })
     }
 
     fn put<'a>(&'a self, key: &'a Key, envelope: &'a [u8], keep: Duration) -> Reply<'a, bool> {

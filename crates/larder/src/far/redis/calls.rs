@@ -8,6 +8,7 @@ use std::time::Duration;
 use ::redis::Cmd;
 
 use crate::entry::{Ended, SoftHalf, Token};
+use crate::far::Finish;
 use crate::key::Key;
 use crate::redis::Script;
 
@@ -22,12 +23,14 @@ static END: Script =
     Script::new(concat!(include_str!("scripts/guards.lua"), include_str!("scripts/end.lua")));
 static GUARD: Script =
     Script::new(concat!(include_str!("scripts/guards.lua"), include_str!("scripts/guard.lua")));
+static FINISH: Script =
+    Script::new(concat!(include_str!("scripts/guards.lua"), include_str!("scripts/finish.lua")));
 static EXPIRE: Script =
     Script::new(concat!(include_str!("scripts/guards.lua"), include_str!("scripts/expire.lua")));
 static EXPIRE_TAG: Script = Script::new(include_str!("scripts/expire_tag.lua"));
 /// What a connection has loaded before it is used.
-pub(super) static ALL: [&Script; 10] =
-    [&READ, &STORE, &FAIL, &RELEASE, &EXTEND, &PUT, &END, &GUARD, &EXPIRE, &EXPIRE_TAG];
+pub(super) static ALL: [&Script; 11] =
+    [&READ, &STORE, &FAIL, &RELEASE, &EXTEND, &PUT, &END, &GUARD, &FINISH, &EXPIRE, &EXPIRE_TAG];
 
 // Halves of the above, for a slot that is on its way between two nodes.
 static END_LEASE: Script =
@@ -41,7 +44,7 @@ static EXPIRE_VALUE: Script = Script::new(concat!(
     include_str!("scripts/expire_value.lua")
 ));
 /// The same for a node of a cluster.
-pub(super) static ALL_OF_A_NODE: [&Script; 13] = [
+pub(super) static ALL_OF_A_NODE: [&Script; 14] = [
     &READ,
     &STORE,
     &FAIL,
@@ -50,6 +53,7 @@ pub(super) static ALL_OF_A_NODE: [&Script; 13] = [
     &PUT,
     &END,
     &GUARD,
+    &FINISH,
     &EXPIRE,
     &EXPIRE_TAG,
     &END_LEASE,
@@ -107,16 +111,24 @@ pub(super) fn guard_lease(key: &Key, token: &Token, time: Duration) -> Cmd {
     call
 }
 
+/// Ends the entry: by its writer's guard, or whoever's.
+pub(super) fn end_at(key: &Key, guard: &[u8]) -> Cmd {
+    let mut call = END.call(&[key.v(), &key.l()]);
+    call.arg(guard);
+    call
+}
+
+pub(super) fn finish(finish: Finish<'_>) -> Cmd {
+    let mut call = FINISH.call(&[finish.key.v(), &finish.key.l()]);
+    call.arg(&finish.token[..]).arg(finish.envelope).arg(ms(finish.keep));
+    call
+}
+
 /// The one command that ends it.
 pub(super) fn end_of(name: &Ended, app: &str, soft: SoftHalf) -> Cmd {
-    let end = |key: &Key, guard: &[u8]| {
-        let mut call = END.call(&[key.v(), &key.l()]);
-        call.arg(guard);
-        call
-    };
     match name {
-        Ended::Key(key) => end(key, b""),
-        Ended::Guarded(key, token) => end(key, token),
+        Ended::Key(key) => end_at(key, b""),
+        Ended::Guarded(key, token) => end_at(key, token),
         Ended::SoftKey(key) => EXPIRE.call(&[key.v(), &key.l()]),
         Ended::Tag(tag) => {
             let mut call = ::redis::cmd("UNLINK");

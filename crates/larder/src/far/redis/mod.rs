@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use tokio::task::JoinSet;
 
 use super::{
-    Change, Changes, Claim, Far, Generations, Got, Link, Read, Reply, TagState, read_lease,
+    Change, Changes, Claim, Far, Finish, Generations, Got, Link, Read, Reply, TagState, read_lease,
 };
 use crate::clock::{Clock, Moment};
 use crate::entry::{Answered, Ended, Generation, Incarnation, Nonce, SoftHalf, Token};
@@ -208,16 +208,34 @@ impl Far for RedisFar {
         })
     }
 
-    fn guard<'a>(&'a self, keys: &'a [Key], token: Token, time: Duration) -> Reply<'a, ()> {
+    fn guard<'a>(
+        &'a self,
+        keys: &'a [Key],
+        token: Token,
+        time: Duration,
+    ) -> Reply<'a, Incarnation> {
         Box::pin(async move {
             let (line, mut pipeline) = (self.writer()?, pipe());
             for key in keys {
                 pipeline.add_command(calls::guard(key, &token, time));
             }
-            if pipeline.is_empty() {
-                return Ok(());
+            if !pipeline.is_empty() {
+                all_done(line.ask(&pipeline, self.end_deadline).await?)?;
             }
-            all_done(line.ask(&pipeline, self.end_deadline).await?)
+            Ok(line.by())
+        })
+    }
+
+    fn finish<'a>(&'a self, finish: Finish<'a>) -> Reply<'a, bool> {
+        Box::pin(async move {
+            let (line, mut pipeline) = (self.writer()?, alone(calls::finish(finish)));
+            for key in finish.beside {
+                pipeline.add_command(calls::end_at(key, &finish.token));
+            }
+            let mut answers = line.ask(&pipeline, self.end_deadline).await?.into_iter();
+            let stored = was_done(&accepted(answers.next().unwrap_or(Value::Nil))?);
+            all_done(answers.collect())?;
+            Ok(stored)
         })
     }
 

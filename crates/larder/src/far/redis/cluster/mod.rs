@@ -13,6 +13,7 @@
 //! | STORE | is refused; the lease is given back |
 //! | END, EXPIRE | ends the lease alone, then the value alone. In the other order a load could store between the two |
 //! | GUARD | the same |
+//! | FINISH | ends the guard alone, then the value alone: the write is committed, and not kept |
 //! | PUT | waits for the slot to have moved, to its deadline, and is refused then |
 //!
 //! All others have one name, and follow it. What was ended where a slot is on its way to is ended once more from
@@ -27,7 +28,7 @@ use super::{Settings, accepted, calls, was_done};
 use crate::clock::{Clock, Pauses};
 use crate::entry::{Ended, EndedName, Incarnation, SoftHalf, Token, envelope};
 use crate::error::{Error, FarError};
-use crate::far::{Change, Changes, Far, Link, Reply};
+use crate::far::{Change, Changes, Far, Finish, Link, Reply};
 use crate::key::Key;
 use crate::key::slot::{Slot, Slots};
 use crate::observe::Observe;
@@ -238,14 +239,20 @@ impl Far for ClusterFar {
         })
     }
 
-    fn guard<'a>(&'a self, keys: &'a [Key], token: Token, time: Duration) -> Reply<'a, ()> {
+    fn guard<'a>(
+        &'a self,
+        keys: &'a [Key],
+        token: Token,
+        time: Duration,
+    ) -> Reply<'a, Incarnation> {
         Box::pin(async move {
             let (route, left) = (self.ends()?, self.left());
             let guard = |key: &Key| asks(key.slot(), calls::guard(key, &token, time));
             let questions: Vec<Question> = keys.iter().map(guard).collect();
             let answers = route.ask(&questions, Effort::ToTheEnd, left()).await?;
             let mut moving: Vec<(&Key, Question)> = Vec::new();
-            for (key, Answer { value, on_its_way, .. }) in keys.iter().zip(answers) {
+            let mut first_by = None;
+            for (key, Answer { value, by, on_its_way }) in keys.iter().zip(answers) {
                 let to_try = is_try_again(&value);
                 if !to_try {
                     accepted(value)?;
@@ -254,22 +261,51 @@ impl Far for ClusterFar {
                     // The lease first, as in an end.
                     let claim = calls::guard_lease(key, &token, time);
                     moving.push((key, asks(key.slot(), claim)));
+                } else {
+                    first_by.get_or_insert(by);
                 }
             }
             // A token is claimed under once, wherever it was answered.
             let (of, claims): (Vec<&Key>, Vec<Question>) = moving.into_iter().unzip();
             let claiming = async {
+                let mut by = first_by;
                 for answer in route.ask(&claims, Effort::ToTheEnd, left()).await? {
                     accepted(answer.value)?;
+                    by.get_or_insert(answer.by);
                 }
                 let steps = of.iter().map(|key| vec![unlink(key.slot(), &[key.v()])]);
-                in_steps(&route, steps.collect(), Effort::ToTheEnd, &left).await
+                in_steps(&route, steps.collect(), Effort::ToTheEnd, &left).await?;
+                Ok(by.unwrap_or_default())
             };
             // Something was sent by now: a guard may stand, and must be ended.
             claiming.await.map_err(|why| match why {
                 FarError::Away | FarError::TurnedAway => FarError::Unvouched,
                 other => other,
             })
+        })
+    }
+
+    fn finish<'a>(&'a self, finish: Finish<'a>) -> Reply<'a, bool> {
+        Box::pin(async move {
+            let (route, left) = (self.ends()?, self.left());
+            let Finish { key, beside, token, .. } = finish;
+            let mut questions = vec![asks(key.slot(), calls::finish(finish))];
+            questions.extend(beside.iter().map(|key| asks(key.slot(), calls::end_at(key, &token))));
+            let answers = route.ask(&questions, Effort::ToTheEnd, left()).await?;
+            let (mut stored, mut steps) = (false, Vec::new());
+            let keys = std::iter::once(key).chain(beside);
+            for (at, (key, Answer { value, on_its_way, .. })) in keys.zip(answers).enumerate() {
+                // It did not run, or where a name may still come back from: not kept is always right.
+                if on_its_way || is_try_again(&value) {
+                    let ended = Ended::Guarded(key.clone(), token);
+                    steps.push(steps_of(&ended, route.app(), SoftHalf::default()));
+                } else {
+                    let done = was_done(&accepted(value)?);
+                    stored |= done && at == 0;
+                }
+            }
+            in_steps(&route, steps, Effort::ToTheEnd, left).await?;
+            Ok(stored)
         })
     }
 
