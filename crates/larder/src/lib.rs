@@ -81,7 +81,7 @@ pub use policy::{AfterFailover, Lifetime, Stale};
 pub use redis::Credentials;
 #[cfg(feature = "tls")]
 pub use redis::Tls;
-pub use source::{BoxError, Each, Loaded, Loader, Loading};
+pub use source::{BoxError, Each, EachOf, Loaded, Loader, Loading, Sink, Source};
 pub use strategy::explain::{
     Explanation, FarCopy, Fate, LeaseHolder, NearCopy, Outcome, TagStanding,
 };

@@ -1,4 +1,6 @@
-//! Where the truth lives, and how it is asked.
+//! Where the truth lives, how it is asked, and how it is told.
+//!
+//! A [`Loader`] belongs to one call; [`keyed`] is for those who say once how a source is asked and told.
 
 use std::error::Error as StdError;
 use std::future::Future;
@@ -6,6 +8,10 @@ use std::pin::Pin;
 
 use crate::key::Tag;
 use crate::policy::Lifetime;
+
+mod keyed;
+
+pub use keyed::{EachOf, Sink, Source};
 
 /// What a loader may fail with.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
@@ -81,6 +87,13 @@ impl<T> Loaded<T> {
 
     pub(crate) fn map<U>(self, with: impl FnOnce(T) -> U) -> Loaded<U> {
         Loaded { value: with(self.value), tags: self.tags, lifetime: self.lifetime }
+    }
+}
+
+impl<T> Loaded<Option<T>> {
+    pub(crate) fn transpose(self) -> Option<Loaded<T>> {
+        let Loaded { value, tags, lifetime } = self;
+        value.map(|value| Loaded { value, tags, lifetime })
     }
 }
 
