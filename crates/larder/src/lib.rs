@@ -58,11 +58,11 @@ mod strategy;
 pub mod structures;
 mod sync;
 
-pub use cache::{Cache, CacheBuilder, Found, Lease, Leased, Scoped, UserCache};
+pub use cache::{Cache, CacheBuilder, Found, Lease, Leased, Scoped, Through, UserCache};
 #[cfg(feature = "test-support")]
 pub use clock::Clock;
 pub use clock::{DAY, HOUR, MINUTE, SECOND};
-pub use entry::{Codec, Compression, Entry, Freshness, Origin, Stored};
+pub use entry::{Codec, Compression, Entry, Freshness, Origin, Stored, Written};
 pub use error::{Error, ErrorKind};
 #[cfg(feature = "test-support")]
 pub use far::contract::SharedMemory;
@@ -85,6 +85,7 @@ pub use source::{BoxError, Each, EachOf, Loaded, Loader, Loading, Sink, Source};
 pub use strategy::explain::{
     Explanation, FarCopy, Fate, LeaseHolder, NearCopy, Outcome, TagStanding,
 };
+pub use strategy::write_through::Unguarded;
 
 /// The examples of the pages, run as tests.
 #[cfg(doctest)]

@@ -27,10 +27,12 @@ use crate::strategy::{Answer, Ask, Call, NearHit, Tiers};
 mod batch;
 mod builder;
 mod by_hand;
+mod through;
 mod user;
 
 pub use builder::CacheBuilder;
 pub use by_hand::{Lease, Leased};
+pub use through::Through;
 pub use user::{Scoped, UserCache};
 
 /// Which tags an entry carries, by its key.

@@ -207,6 +207,16 @@ pub enum Stored {
     Refused,
 }
 
+/// What became of a write: whichever it is, the sink has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// The cache has it too: a read finds it far.
+    Kept,
+    /// The cache has nothing under the key: another writer or an invalidation came between, or far could not take
+    /// it. A read asks the source.
+    Ended,
+}
+
 /// An entry inside larder: typed only at the door.
 #[derive(Clone)]
 pub(crate) struct Held {

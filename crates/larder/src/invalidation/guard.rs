@@ -13,8 +13,9 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Ends;
-use crate::entry::{Ended, Token};
+use crate::entry::{Ended, Incarnation, Token};
 use crate::error::{Error, ErrorKind, FarError};
+use crate::far::Finish;
 use crate::key::Key;
 
 /// A writer's claim on a key. Ended by [`end`](Self::end); dropped, it is ended all the same, by a task of
@@ -40,14 +41,49 @@ impl Guard {
     /// As [`Larder::invalidate`](crate::Larder::invalidate).
     pub async fn end(mut self) -> Result<(), Error> {
         self.open = false;
-        self.ends.end(vec![Ended::Guarded(self.key.clone(), self.token)]).await
+        self.ends.end(vec![self.as_ended()]).await
+    }
+
+    fn as_ended(&self) -> Ended {
+        Ended::Guarded(self.key.clone(), self.token)
+    }
+
+    /// The same for one who runs in a task that nobody stops.
+    pub(crate) async fn end_here(mut self) -> Result<(), Error> {
+        let _under_way = self.ends.one_under_way();
+        let ended = self.ends.end_all(vec![self.as_ended()]).await;
+        self.open = false;
+        ended
+    }
+
+    /// Ends it, and keeps what its writer committed; false: another wrote or ended the key, and nothing is kept.
+    /// The error is that of an end, queued where it was not confirmed: whether anything was kept is not known, and
+    /// it will not stay.
+    pub(crate) async fn finish(mut self, envelope: &[u8], keep: Duration) -> Result<bool, Error> {
+        let ended = [self.as_ended()];
+        let _under_way = self.ends.one_under_way();
+        self.ends.forget(&ended);
+        self.ends.replay.remember(&ended, self.ends.clock.now());
+        let beside: Vec<Key> = self.key.beside().collect();
+        let (key, token) = (&self.key, self.token);
+        let finish = Finish { key, beside: &beside, token, envelope, keep };
+        let answer = self.ends.far.finish(finish).await;
+        self.ends.forget(&ended);
+        match answer {
+            Ok(kept) => {
+                self.open = false;
+                Ok(kept)
+            }
+            // Never again: over a guard that came late it would keep what is old by then.
+            Err(_) => self.end_here().await.map(|()| false),
+        }
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
         if self.open {
-            let ended = vec![Ended::Guarded(self.key.clone(), self.token)];
+            let ended = vec![self.as_ended()];
             // Where it is not sent it is queued, and says so to nobody.
             let _ = self.ends.end_behind(ended);
         }
@@ -68,14 +104,25 @@ impl Ends {
         opening.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the runtime stopped")))
     }
 
-    async fn open_guard(&self, key: Key, time: Duration) -> Result<Guard, Error> {
+    /// A guard, and who opened it; or why it is not known to stand. Then too its end is owed, and ends what a
+    /// commit made old.
+    pub(crate) async fn claim(
+        &self,
+        key: Key,
+        time: Duration,
+    ) -> (Guard, Result<Incarnation, FarError>) {
         let ended = [Ended::Key(key.clone())];
         self.forget(&ended);
         // The other version of a rolling deploy keeps entries of its own.
         let keys: Vec<Key> = std::iter::once(key.clone()).chain(key.beside()).collect();
-        let mut guard = Guard { ends: self.clone(), key, token: self.clock.nonce(), open: true };
+        let guard = Guard { ends: self.clone(), key, token: self.clock.nonce(), open: true };
         let answer = self.far.guard(&keys, guard.token, time).await;
         self.forget(&ended);
+        (guard, answer)
+    }
+
+    async fn open_guard(&self, key: Key, time: Duration) -> Result<Guard, Error> {
+        let (mut guard, answer) = self.claim(key, time).await;
         match answer {
             Ok(_) => Ok(guard),
             // It may stand, and nobody would end it: dropped here, it is.

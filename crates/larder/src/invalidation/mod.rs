@@ -75,6 +75,8 @@ pub(crate) struct Ends {
     pub(crate) observe: Observe,
     pub(crate) clock: Clock,
     pub(crate) behind: Arc<Behind>,
+    /// Of those that write through.
+    pub(crate) writes: Arc<Behind>,
     /// Rung when something waits.
     pub(crate) waiting: Arc<Notify>,
     pub(crate) replay: Arc<Replay>,
@@ -85,7 +87,7 @@ pub(crate) struct Ends {
 }
 
 /// Counts names among those under way, whatever becomes of the task.
-struct UnderWay(Arc<AtomicUsize>, usize);
+pub(crate) struct UnderWay(Arc<AtomicUsize>, usize);
 
 impl UnderWay {
     fn begin(count: &Arc<AtomicUsize>, names: usize) -> UnderWay {
@@ -129,6 +131,11 @@ impl Ends {
         let most = half.len();
         half.copy_from_slice(&self.clock.nonce()[..most]);
         half
+    }
+
+    /// One name more that has no answer yet, for as long as this is held.
+    pub(crate) fn one_under_way(&self) -> UnderWay {
+        UnderWay::begin(&self.under_way, 1)
     }
 
     /// How many names wait for their first answer.

@@ -21,7 +21,7 @@ use crate::key::Namespace;
 use crate::near::Near;
 use crate::observe::{Observe, Observer};
 use crate::policy::AfterFailover;
-use crate::resilience::behind::{BEHIND_MAX, Behind};
+use crate::resilience::behind::{BEHIND_MAX, Behind, WRITES_MAX};
 use crate::strategy::{Loads, Tiers};
 #[cfg(feature = "structures")]
 use crate::structures::{Ground, Shelves, Side};
@@ -415,6 +415,7 @@ impl LarderBuilder {
             observe: observe.clone(),
             clock: clock.clone(),
             behind,
+            writes: Behind::new(WRITES_MAX, runtime.clone()),
             waiting,
             replay,
             resending: Arc::default(),

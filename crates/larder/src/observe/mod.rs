@@ -109,6 +109,15 @@ pub enum Event<'a> {
         /// Why.
         why: NotStored,
     },
+    /// A write went through to the sink, or did not.
+    Write {
+        /// Which cache.
+        cache: &'a str,
+        /// Whether it is known that the sink has it and that nothing older is kept.
+        ok: bool,
+        /// Whether the cache keeps what was written.
+        kept: bool,
+    },
     /// Bytes under one of our keys could not be read, or were not ours: a miss.
     Unreadable {
         /// Which cache.

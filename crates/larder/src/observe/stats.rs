@@ -74,6 +74,12 @@ counters! {
     stores_refused,
     /// Values handed out and not stored: too large, a new tag, no encoding, no far side.
     not_stored,
+    /// Writes that went through to the sink, or tried to.
+    writes,
+    /// Of these, those whose value the cache keeps.
+    writes_kept,
+    /// Of these, those that failed, or are not confirmed.
+    writes_failed,
     /// Entries whose bytes could not be read.
     unreadable,
     /// Calls that found a writer's guard on their key, and loaded without keeping.
@@ -145,6 +151,15 @@ impl Counters {
             Event::Woken { by: WokenBy::Timer, .. } => add(&self.woken_by_timer),
             Event::StoreRefused { .. } => add(&self.stores_refused),
             Event::NotStored { .. } => add(&self.not_stored),
+            Event::Write { ok, kept, .. } => {
+                add(&self.writes);
+                if *kept {
+                    add(&self.writes_kept);
+                }
+                if !ok {
+                    add(&self.writes_failed);
+                }
+            }
             Event::Unreadable { .. } => add(&self.unreadable),
             Event::Guarded { .. } => add(&self.guarded),
             Event::FarSkipped { .. } => add(&self.far_skipped),

@@ -15,6 +15,9 @@ use tokio::task::JoinHandle;
 /// How many there are at once in a process: a few megabytes of tasks.
 pub(crate) const BEHIND_MAX: usize = 16_384;
 
+/// How many writes go on at once in a process, each with its own sink: as many calls to a database as nobody means.
+pub(crate) const WRITES_MAX: usize = 4_096;
+
 /// Begins them.
 pub(crate) struct Behind {
     free: Arc<Semaphore>,

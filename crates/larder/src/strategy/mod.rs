@@ -2,7 +2,7 @@
 //!
 //! [`Tiers`] is what they all work with, made once for each cache. [`read_through`] is the read path,
 //! top to bottom; [`refresh`] renews what is stale behind it; [`by_hand`] is the same road for those who
-//! load themselves; [`explain`] looks at what they would find. All stand on five pieces: [`lookup`] asks near and
+//! load themselves; [`write_through`] tells the source first; [`explain`] looks at what they would find. All stand on five pieces: [`lookup`] asks near and
 //! far, [`places`] says how many loads may run, [`load`] asks the source, [`tags`] makes a load's tags ready,
 //! [`store`] keeps what was loaded.
 
@@ -37,10 +37,12 @@ mod soft;
 mod store;
 mod tags;
 pub(crate) mod together;
+pub(crate) mod write_through;
 
 pub(crate) use load::Ask;
 pub(crate) use places::Loads;
 pub(crate) use read_through::NearHit;
+pub(crate) use write_through::{Unguarded, Write};
 
 /// What all ways work with.
 #[derive(Clone)]

@@ -5,7 +5,6 @@ use super::{Call, Tiers};
 use crate::entry::{Ended, Stored, Value};
 use crate::error::{Error, ErrorKind, FarError};
 use crate::invalidation::Ends;
-use crate::key::Tag;
 use crate::observe::NotStored;
 use crate::source::Loaded;
 
@@ -42,24 +41,19 @@ impl Tiers {
         ends.forget(&ended);
         let link = self.far.link().map_err(failed)?;
         // The tags' generations as they are before the value is there.
-        let more = loaded.tags.iter().filter(|tag| !call.tags.contains(tag)).cloned();
-        let names: Vec<Tag> = call.tags.iter().cloned().chain(more).collect();
         let lifetime = loaded.lifetime.unwrap_or(call.policy.lifetime);
-        let watched = self.watch(&names);
-        let states = link.tag_states(&names).await.map_err(failed)?;
-        let tags = self.ready(&names, call.need(lifetime), &link, &states, watched).await;
-        let tags = tags.ok_or(FarError::Slow).map_err(failed)?;
+        let need = call.need(lifetime);
+        let tagged = self.tags_before(&call, &loaded.tags, need, &link).await.map_err(failed)?;
         let drawn = lifetime.draw(loaded.value.is_none(), &self.clock);
         let cost = std::time::Duration::ZERO;
         let (server_now_ms, by) =
             (link.server_ms_at(self.clock.now(), &call.key), link.incarnation(&call.key));
         let times = Times { drawn, server_now_ms, cost, by };
         let id = self.leases.token();
-        let (envelope, _) =
-            self.envelope(&call, id, &loaded, &tags.tagged, times).map_err(|why| {
-                self.not_stored(why);
-                refused(why, call.policy.value_bytes_max).at(&call.key)
-            })?;
+        let (envelope, _) = self.envelope(&call, id, &loaded, &tagged, times).map_err(|why| {
+            self.not_stored(why);
+            refused(why, call.policy.value_bytes_max).at(&call.key)
+        })?;
         // Older ends that still wait to be sent would end this value instead: they go first, those of the schemas
         // beside it among them, and none is sent again until it is there.
         let _turn = match self.near.bypass.of_key(&call.key).is_empty() {

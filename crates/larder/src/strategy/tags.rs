@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::{Call, Tiers};
 use crate::clock::Moment;
 use crate::entry::{Generation, Tagged};
+use crate::error::FarError;
 use crate::far::{Link, TagState};
 use crate::key::Tag;
 use crate::near::{Near, Watched, Watches};
@@ -133,6 +134,27 @@ impl Tiers {
         self.prolong(&mut tags, need, link).await?;
         self.create(&mut tags, missing, need, link).await?;
         Some(tags)
+    }
+
+    /// The generations of all tags that something will carry that is not there yet: those of its call, and those
+    /// that its maker names. One round trip, and one more for those that are new or short-lived.
+    pub(super) async fn tags_before(
+        &self,
+        call: &Call,
+        named: &[Tag],
+        need: Duration,
+        link: &Arc<dyn Link>,
+    ) -> Result<Vec<Tagged>, FarError> {
+        let mut names: Vec<Tag> = call.tags.to_vec();
+        for tag in named {
+            if !names.contains(tag) {
+                names.push(tag.clone());
+            }
+        }
+        let watched = self.watch(&names);
+        let states = link.tag_states(&names).await?;
+        let tags = self.ready(&names, need, link, &states, watched).await;
+        tags.map(|tags| tags.tagged).ok_or(FarError::Slow)
     }
 
     /// Gives each of `missing` a generation and adds it to `tags`.

@@ -6,6 +6,7 @@
 //! many KEY N VALUE takes=MS           N tasks read KEY at once                     -> LOADS WORST_MS VALUES..
 //! hold KEY VALUE                      a read whose loader hangs for ever           -> loading
 //! guard KEY MS                        opens a guard of `guarded` and keeps it          -> open
+//! write KEY VALUE MS FILE STOP        writes `guarded` through to a file, and stops there -> at STOP | kept | ended
 //! get KEY                             never loads                                  -> VALUE ORIGIN | nothing
 //! invalidate KEY | tag T | sync       ends, waits                                  -> ok | an error
 //! stats NAME                          one counter                                  -> NUMBER
@@ -15,7 +16,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use larder::{Cache, Larder, Tag};
+use larder::{BoxError, Cache, Larder, Loaded, Sink, Source as Asked, Tag};
 
 use super::{PATIENT, Source, World};
 
@@ -112,6 +113,54 @@ pub fn guarded(world: &World, ms: u64) -> Cache<str, String> {
     cache.shared().unwrap()
 }
 
+/// One row, in a file that processes share. Whoever writes it may stop on the way, until it is killed.
+pub struct File {
+    path: std::path::PathBuf,
+    stop: String,
+}
+
+impl File {
+    pub fn new(path: impl Into<std::path::PathBuf>, stop: &str) -> File {
+        File { path: path.into(), stop: stop.to_owned() }
+    }
+
+    pub fn row(&self) -> Option<String> {
+        std::fs::read_to_string(&self.path).ok()
+    }
+
+    pub fn commit(&self, value: &str) {
+        let draft = self.path.with_extension("draft");
+        std::fs::write(&draft, value).unwrap();
+        std::fs::rename(&draft, &self.path).unwrap();
+    }
+
+    async fn stops(&self, at: &str) {
+        if self.stop == at {
+            println!("=> at {at}");
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Asked<str, String> for File {
+    async fn load(&self, _key: &str) -> Result<Loaded<Option<String>>, BoxError> {
+        Ok(self.row().into())
+    }
+}
+
+impl Sink<str, String> for File {
+    async fn write(&self, _key: &str, value: &String) -> Result<(), BoxError> {
+        self.stops("before").await;
+        self.commit(value);
+        self.stops("after").await;
+        Ok(())
+    }
+
+    async fn remove(&self, _key: &str) -> Result<(), BoxError> {
+        Ok(std::fs::remove_file(&self.path)?)
+    }
+}
+
 fn option<'a>(words: &[&'a str], name: &str) -> Option<&'a str> {
     words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
 }
@@ -159,6 +208,13 @@ async fn run(world: &World, words: &[&str]) -> String {
             let guard = guarded(world, ms.parse().unwrap()).guard(key).await.unwrap();
             std::mem::forget(guard); // until this process is killed
             "open".to_owned()
+        }
+        ["write", key, value, ms, file, stop] => {
+            let rows = guarded(world, ms.parse().unwrap()).through(File::new(file, stop));
+            match rows.write(key, value.to_string()).await {
+                Ok(written) => format!("{written:?}"),
+                Err(why) => format!("{:?} {why}", why.kind()),
+            }
         }
         ["get", key] => match world.words.get(key).await.unwrap() {
             Some(entry) => format!("{} {}", *entry, entry.origin()),
