@@ -76,7 +76,7 @@ pub use larder::{Larder, LarderBuilder};
 pub use observe::Stats;
 #[cfg(feature = "redis")]
 pub use policy::BreakerSettings;
-pub use policy::{AfterFailover, Lifetime, Stale};
+pub use policy::{AfterFailover, Lifetime, RefreshAhead, Stale};
 #[cfg(feature = "redis")]
 pub use redis::Credentials;
 #[cfg(feature = "tls")]

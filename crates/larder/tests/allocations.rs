@@ -8,8 +8,9 @@ mod support;
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-use larder::{Cache, Entry, Error, Larder, Origin, Tag, ToKey, UserCache};
+use larder::{Cache, Entry, Error, Larder, Lifetime, Origin, RefreshAhead, Tag, ToKey, UserCache};
 use support::{PATIENT, Server};
 
 /// What is there at the first poll, and how often it allocated.
@@ -82,6 +83,24 @@ async fn a_hit_near_allocates_nothing_with_redis_behind_it() {
     let server = Server::start();
     let builder = Larder::builder("test").redis(server.url()).far_deadline(PATIENT);
     every_kind_of_key(&builder.open().await.unwrap()).await;
+}
+
+/// Near its end each hit of an entry that is renewed ahead draws lots, and that costs no memory either. A
+/// load of 300 ms is thought of from six seconds before the end on, so here from the first hit; that one of them
+/// is drawn happens once in sixty million.
+#[tokio::test]
+async fn a_hit_that_is_considered_for_renewal_allocates_nothing() {
+    let larder = Larder::builder("test").open().await.unwrap();
+    let lifetime = Lifetime::fresh_for(Duration::from_millis(5_900)).jitter(0.0);
+    let ahead = larder.cache("ahead").lifetime(lifetime).refresh_ahead(RefreshAhead::early(1.0));
+    let ahead: Cache<str, String> = ahead.shared().unwrap();
+    let slowly = || async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        load().await
+    };
+    ahead.get_or_load("key", slowly).await.unwrap();
+    costs_nothing("to be renewed ahead", &ahead, "key").await;
+    assert_eq!(ahead.stats().refreshes_ahead, 0);
 }
 
 /// The count is true: what does allocate is counted.

@@ -57,6 +57,7 @@ fn landed(scene: &Scene, value: u64) -> Landed {
         received: now,
         age: SECOND,
         fresh_until: now.plus(DAY),
+        cost: Duration::ZERO,
         kept_until: now.plus(DAY),
         in_need: false,
         weight: 8,

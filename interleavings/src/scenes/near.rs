@@ -1,6 +1,7 @@
 //! What callers, this process's own stores and the connection's driver do to near at the same time.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use shuttle::sync::atomic::{AtomicU64, Ordering};
 use shuttle::thread;
@@ -50,12 +51,13 @@ impl Scene {
             received: now,
             age: SECOND,
             fresh_until: now.plus(DAY),
+            cost: Duration::ZERO,
             kept_until: now.plus(DAY),
             in_need: false,
             weight: 8,
             id: None,
         };
-        Arc::new(Kept::new(&Arc::new(held), self.pulse.clone(), watched))
+        Arc::new(Kept::new(&Arc::new(held), self.pulse.clone(), watched, now.plus(DAY)))
     }
 
     /// A caller: its epoch, then far, then near.

@@ -14,7 +14,7 @@ use crate::entry::{Codec, Compression, Shape, Value};
 use crate::error::{Error, ErrorKind};
 use crate::key::{Tag, ToKey};
 use crate::larder::{Larder, Settings, TaggedBy};
-use crate::policy::{Lifetime, Policy, Stale};
+use crate::policy::{Lifetime, Policy, RefreshAhead, Stale};
 
 /// The first shape of a value.
 const SCHEMA: u32 = 1;
@@ -58,6 +58,7 @@ impl<K: ?Sized, V> CacheBuilder<K, V> {
             policy: Policy {
                 lifetime: Lifetime::fresh_for(Duration::from_secs(60)),
                 stale: Stale::default(),
+                refresh_ahead: RefreshAhead::off(),
                 backoff: Duration::from_millis(100),
                 max_load: Duration::from_secs(30),
                 guard_time: Duration::from_secs(10),
@@ -92,6 +93,13 @@ impl<K: ?Sized, V> CacheBuilder<K, V> {
     /// in the background; choose [`Stale::InNeed`] where a caller would rather wait than see an old value.
     pub fn stale(mut self, stale: Stale) -> CacheBuilder<K, V> {
         self.policy.stale = stale;
+        self
+    }
+
+    /// When an entry is renewed in the background though it is still fresh, so that nobody waits when its time
+    /// is over. Off. A fresh entry near its end is served, near or far, and its reader's loader asked behind its back.
+    pub fn refresh_ahead(mut self, when: RefreshAhead) -> CacheBuilder<K, V> {
+        self.policy.refresh_ahead = when;
         self
     }
 

@@ -38,6 +38,15 @@ pub use user::{Scoped, UserCache};
 /// Which tags an entry carries, by its key.
 type Tagger<K> = Arc<dyn Fn(&K) -> Vec<Tag> + Send + Sync>;
 
+/// Who looks at what is near.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    /// Somebody with a loader, who can renew what is due.
+    Loads,
+    /// Somebody without.
+    Looks,
+}
+
 /// What all views of one name share.
 struct Shared<K: ?Sized, V> {
     namespace: Namespace,
@@ -132,7 +141,7 @@ where
     /// # Cost
     /// No round trip, and no allocation for a key of usual length.
     pub fn get_near(&self, key: &K) -> Option<Entry<V>> {
-        self.near(key, false).ok().flatten()
+        self.glance(key, false, Reader::Looks, Kept::value).ok().flatten().map(Entry::near)
     }
 
     /// Returns the entry for `key`, if near or far have a fresh one. Never loads; where "there is
@@ -144,8 +153,8 @@ where
     /// # Errors
     /// [`ErrorKind::Key`](crate::ErrorKind::Key). A far side that is down is no error: `None`.
     pub async fn get(&self, key: &K) -> Result<Option<Entry<V>>, Error> {
-        if let Ok(entry) = self.near(key, true) {
-            return Ok(entry);
+        if let Ok(entry) = self.glance(key, true, Reader::Looks, Kept::value) {
+            return Ok(entry.map(Entry::near));
         }
         let answer = self.far(key).await?;
         Ok(answer.and_then(|answer| self.entry_of(&answer)))
@@ -302,7 +311,9 @@ where
     /// # Errors
     /// [`ErrorKind::Key`](crate::ErrorKind::Key).
     pub async fn ttl(&self, key: &K) -> Result<Option<Duration>, Error> {
-        if let Ok(left) = self.glance(key, true, |kept, now| Some(kept.fresh_for(now))) {
+        if let Ok(left) =
+            self.glance(key, true, Reader::Looks, |kept, now| Some(kept.fresh_for(now)))
+        {
             return Ok(left);
         }
         let answer = self.far(key).await?;
@@ -325,6 +336,7 @@ where
         &self,
         key: &K,
         takes_none: bool,
+        reader: Reader,
         take: impl Fn(&Kept, Moment) -> Option<T>,
     ) -> Result<Option<T>, NearHit> {
         let mut name = KeyBuf::new();
@@ -336,14 +348,21 @@ where
         match tiers.near_take(&name, &self.extra, takes_none, now, |kept| take(kept, now)) {
             Ok(taken) => Ok(Some(taken)),
             Err(NearHit::Fresh) => Ok(None),
+            // Whoever is drawn renews it; to all others it is fresh like any.
+            Err(NearHit::Due(kept))
+                if reader == Reader::Looks || !tiers.is_drawn(&self.shared.policy, &kept, now) =>
+            {
+                tiers.observe.hit_near();
+                Ok(take(&kept, now))
+            }
             Err(near) => Err(near),
         }
     }
 
-    /// The entry that is near and fresh.
+    /// The entry that is near and fresh, for one who could load it.
     #[inline(always)]
     fn near(&self, key: &K, takes_none: bool) -> Result<Option<Entry<V>>, NearHit> {
-        Ok(self.glance(key, takes_none, Kept::value)?.map(Entry::near))
+        Ok(self.glance(key, takes_none, Reader::Loads, Kept::value)?.map(Entry::near))
     }
 
     /// Into what the caller holds: a buffer that is handed back is copied.

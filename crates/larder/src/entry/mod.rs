@@ -227,6 +227,8 @@ pub(crate) struct Held {
     pub(crate) received: Moment,
     pub(crate) age: Duration,
     pub(crate) fresh_until: Moment,
+    /// How long its load took.
+    pub(crate) cost: Duration,
     /// Until when it may be used at all.
     pub(crate) kept_until: Moment,
     /// It was marked as no longer fresh: it stands in for a source that fails, and is not served
@@ -264,6 +266,11 @@ impl Held {
 
     pub(crate) fn age(&self, now: Moment) -> Duration {
         self.age + now.since(self.received)
+    }
+
+    /// How long it is fresh, from when it was stored.
+    pub(crate) fn fresh_for(&self) -> Duration {
+        self.age + self.fresh_until.since(self.received)
     }
 }
 

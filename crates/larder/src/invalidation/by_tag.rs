@@ -82,7 +82,16 @@ impl Opened<'_> {
         now: Moment,
     ) -> Result<Verdict, Error> {
         let Header {
-            id, negative, soft_expired, way, hard_ms, fresh_ms, stored_at_ms, tags, ..
+            id,
+            negative,
+            soft_expired,
+            way,
+            hard_ms,
+            fresh_ms,
+            stored_at_ms,
+            load_cost_us,
+            tags,
+            ..
         } = self.header;
         let standing = |tagged: &Tagged| {
             let at = asked.iter().position(|asked| *asked == tagged.tag);
@@ -116,6 +125,7 @@ impl Opened<'_> {
             age,
             id: Some(id),
             fresh_until: if fresh { left(fresh_ms) } else { now },
+            cost: Duration::from_micros(load_cost_us.into()),
             kept_until: left(hard_ms.max(fresh_ms)),
             in_need: soft_expired,
         };

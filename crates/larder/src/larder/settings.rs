@@ -40,6 +40,7 @@ impl Settings {
         let Policy {
             lifetime,
             stale,
+            refresh_ahead,
             backoff,
             max_load,
             guard_time,
@@ -55,6 +56,8 @@ impl Settings {
             found.extend(unless_same(name, ours, &theirs, String::clone));
         }
         found.extend(unless_same("stale", stale, &theirs.stale, shown));
+        let ahead = &theirs.refresh_ahead;
+        found.extend(unless_same("refresh_ahead", refresh_ahead, ahead, shown));
         found.extend(unless_same("backoff", backoff, &theirs.backoff, shown));
         found.extend(unless_same("max_load", max_load, &theirs.max_load, shown));
         found.extend(unless_same("guard_time", guard_time, &theirs.guard_time, shown));

@@ -8,6 +8,7 @@
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use quick_cache::Equivalent;
@@ -26,7 +27,9 @@ use crate::pulse::Pulse;
 pub(crate) struct Kept {
     /// Of the connection that answered it.
     pub(crate) pulse: Arc<Pulse>,
-    pub(super) fresh_until: Moment,
+    /// Up to here it is served without a thought: it is fresh, and too young to be renewed. In nanoseconds, and
+    /// moved on by whoever begins to renew it, so that others do not.
+    plain_until: AtomicU64,
     /// Its tags' generations, each as it was when compared; in the order of `held.tags`.
     pub(crate) watched: SmallVec<[Watched; 1]>,
     value: Option<Value>,
@@ -41,11 +44,12 @@ impl Kept {
         held: &Arc<Held>,
         pulse: Arc<Pulse>,
         watched: impl IntoIterator<Item = Watched>,
+        plain_until: Moment,
     ) -> Kept {
         let Held { fresh_until, received, age, .. } = **held;
         Kept {
             pulse,
-            fresh_until,
+            plain_until: AtomicU64::new(plain_until.min(fresh_until).to_bits()),
             watched: watched.into_iter().collect(),
             value: held.value.clone(),
             received,
@@ -63,7 +67,24 @@ impl Kept {
 
     /// How much longer it is fresh.
     pub(crate) fn fresh_for(&self, now: Moment) -> Duration {
-        self.fresh_until.since(now)
+        self.held.fresh_until.since(now)
+    }
+
+    /// Fresh, and too young to be renewed.
+    #[inline]
+    pub(crate) fn is_plain(&self, now: Moment) -> bool {
+        now < Moment::from_bits(self.plain_until.load(Ordering::Relaxed))
+    }
+
+    /// True for the one who is to renew it; to all others it is plain again for `rest`, while it is fresh.
+    pub(crate) fn claims_renewal(&self, now: Moment, rest: Duration) -> bool {
+        let until = now.plus(rest).min(self.held.fresh_until).to_bits();
+        let then = self.plain_until.load(Ordering::Relaxed);
+        then <= now.to_bits()
+            && self
+                .plain_until
+                .compare_exchange(then, until, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
     }
 }
 
@@ -123,7 +144,7 @@ impl Equivalent<Slot> for Look<'_> {
 mod tests {
     use super::super::{Looked, Near};
     use super::*;
-    use crate::clock::{Clock, SECOND};
+    use crate::clock::{Clock, DAY, SECOND};
     use crate::entry::Tagged;
     use crate::key::Tag;
 
@@ -142,6 +163,10 @@ mod tests {
 
     impl Scene {
         fn keep(&self, value: Option<u32>, fresh_for: Duration) {
+            self.keep_plain(value, fresh_for, self.clock.now().plus(fresh_for));
+        }
+
+        fn keep_plain(&self, value: Option<u32>, fresh_for: Duration, plain_until: Moment) {
             let now = self.clock.now();
             let held = Held {
                 value: value.map(|value| Arc::new(value) as Value),
@@ -149,13 +174,15 @@ mod tests {
                 received: now,
                 age: SECOND,
                 fresh_until: now.plus(fresh_for),
+                cost: Duration::ZERO,
                 kept_until: now.plus(60 * SECOND),
                 in_need: false,
                 weight: 4,
                 id: None,
             };
             let watched = [self.near.generations.watch(&self.tag)];
-            let kept = Kept::new(&Arc::new(held), Arc::new(Pulse::always()), watched);
+            let (held, pulse) = (Arc::new(held), Arc::new(Pulse::always()));
+            let kept = Kept::new(&held, pulse, watched, plain_until);
             assert!(self.near.keep(&self.key, Arc::new(kept), self.near.epoch(self.key.v())));
         }
 
@@ -180,6 +207,20 @@ mod tests {
         let gone = scene.near.drop_key(scene.key.v());
         assert!(gone.is_some_and(|kept| kept.value::<u32>(scene.clock.now()).is_some()));
         assert!(matches!(scene.take(), Err(Looked::Nothing)));
+    }
+
+    #[test]
+    fn what_is_due_is_left_to_one_reader_and_plain_to_the_others() {
+        let scene = scene();
+        let now = scene.clock.now();
+        scene.keep_plain(Some(1), 30 * SECOND, now);
+        let Err(Looked::Fresh(due)) = scene.take() else { panic!("taken without a thought") };
+        assert!(due.claims_renewal(scene.clock.now(), 10 * SECOND));
+        assert!(!due.claims_renewal(scene.clock.now(), 10 * SECOND));
+        assert!(scene.take().is_ok(), "plain again");
+        assert!(!due.is_plain(now.plus(20 * SECOND)), "for a while");
+        assert!(due.claims_renewal(now.plus(20 * SECOND), DAY));
+        assert!(!due.is_plain(now.plus(31 * SECOND)), "and never past its time");
     }
 
     #[test]

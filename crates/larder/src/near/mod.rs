@@ -58,6 +58,8 @@ pub(crate) enum Looked {
 /// As [`Looked`], while it is looked at.
 enum Fate {
     Fresh,
+    /// Fresh, and old enough that its reader may renew it.
+    Due,
     Stale,
     Recheck,
     Expired,
@@ -68,7 +70,7 @@ impl Fate {
     #[cold]
     fn of(self, kept: &Arc<Kept>) -> Looked {
         match self {
-            Fate::Fresh => Looked::Fresh(kept.clone()),
+            Fate::Fresh | Fate::Due => Looked::Fresh(kept.clone()),
             Fate::Stale => Looked::Stale(kept.clone()),
             Fate::Recheck => Looked::Recheck(kept.clone()),
             Fate::Expired => Looked::Expired,
@@ -150,7 +152,7 @@ impl Near {
     }
 
     /// As [`get`](Self::get), and the shortest way to what is fresh: `take` is shown it where it lies, and
-    /// nothing else of it is copied, unless it takes nothing.
+    /// nothing else of it is copied, unless it takes nothing. What is due to be renewed it is not shown.
     #[inline(always)]
     pub(crate) fn take<T>(
         &self,
@@ -192,7 +194,8 @@ impl Near {
         if !self.bypass.is_empty() && self.bypass.covers(name, &kept.held.tags) {
             return Fate::Nothing;
         }
-        let fresh = now < kept.fresh_until;
+        let plain = kept.is_plain(now);
+        let fresh = plain || kept.held.is_fresh(now);
         if !fresh && !kept.held.is_kept(now) {
             return Fate::Expired;
         }
@@ -202,7 +205,11 @@ impl Near {
         if !kept.watched.iter().all(Watched::is_current) {
             return Fate::Recheck;
         }
-        if fresh { Fate::Fresh } else { Fate::Stale }
+        match (plain, fresh) {
+            (true, _) => Fate::Fresh,
+            (false, true) => Fate::Due,
+            (false, false) => Fate::Stale,
+        }
     }
 
     /// The state of the key's stripe: to be read before the value is asked for.

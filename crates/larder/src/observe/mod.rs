@@ -42,7 +42,12 @@ pub enum Event<'a> {
         /// What was the matter with the source.
         why: StoodIn,
     },
-    /// A load in the background, over a stale entry, has ended.
+    /// A load was begun in the background, over an entry that is fresh and near its end.
+    RefreshAhead {
+        /// Which cache.
+        cache: &'a str,
+    },
+    /// A load in the background, over an entry that was there, has ended.
     Refresh {
         /// Which cache.
         cache: &'a str,

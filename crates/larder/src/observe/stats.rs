@@ -46,10 +46,12 @@ counters! {
     stood_in_slow,
     /// Of these, those served because as many loads as may were under way.
     stood_in_crowded,
-    /// Loads in the background, over a stale entry.
+    /// Loads in the background, over an entry that was there: a stale one, or one near its end.
     refreshes,
     /// Of these, those that failed.
     refreshes_failed,
+    /// Loads begun in the background over an entry that was fresh and near its end.
+    refreshes_ahead,
     /// Neither side had it.
     misses,
     /// Loaders asked: once for each key, also where one call of a loader is for many.
@@ -135,6 +137,7 @@ impl Counters {
                     add(&self.refreshes_failed);
                 }
             }
+            Event::RefreshAhead { .. } => add(&self.refreshes_ahead),
             Event::Miss { .. } => add(&self.misses),
             Event::Load { ok, .. } => {
                 add(&self.loads);

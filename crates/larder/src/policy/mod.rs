@@ -5,10 +5,13 @@ use std::time::Duration;
 use crate::clock::{DAY, HOUR};
 use crate::error::{Error, ErrorKind};
 
+mod ahead;
 #[cfg(feature = "redis")]
 mod breaker;
 pub(crate) mod lifetime;
 
+pub use ahead::RefreshAhead;
+pub(crate) use ahead::Span;
 #[cfg(feature = "redis")]
 pub use breaker::BreakerSettings;
 pub(crate) use lifetime::Drawn;
@@ -47,6 +50,7 @@ pub enum AfterFailover {
 pub(crate) struct Policy {
     pub(crate) lifetime: Lifetime,
     pub(crate) stale: Stale,
+    pub(crate) refresh_ahead: RefreshAhead,
     /// How long a failed load keeps others from trying; zero: not at all.
     pub(crate) backoff: Duration,
     /// A load that takes longer is stopped.
@@ -77,6 +81,7 @@ const LOADS_MOST: usize = 1 << 20;
 impl Policy {
     pub(crate) fn check(&self) -> Result<(), Error> {
         self.lifetime.check()?;
+        self.refresh_ahead.check()?;
         if self.backoff > HOUR {
             return refuse(format!("backoff is at most an hour, not {:?}", self.backoff));
         }

@@ -1,7 +1,7 @@
 //! The same road for those who load themselves: cache-aside, fenced.
 
 use super::lookup::{Asking, Seen, TagsRead};
-use super::read_through::{Decision, Hit, Known, Lead, Looking};
+use super::read_through::{Decision, Known, Lead, Looking};
 use super::store::Outcome;
 use super::tags::Tags;
 use super::{Answer, Call, Owned, Tiers};
@@ -44,7 +44,7 @@ const LOOKS: usize = 3;
 impl Tiers {
     /// Near, then far; never the source.
     pub(crate) async fn get(&self, call: &Call) -> Option<Answer> {
-        if let Hit::Fresh(answer) = self.hit_near(call) {
+        if let Some(answer) = self.hit_near(call).fresh() {
             return Some(answer);
         }
         let why = match self.far.link() {
@@ -67,7 +67,7 @@ impl Tiers {
 
     /// An entry, or the right to load it; waits while another loads.
     pub(crate) async fn lease(&self, call: Call) -> Result<Leased, Error> {
-        if let Hit::Fresh(answer) = self.hit_near(&call) {
+        if let Some(answer) = self.hit_near(&call).fresh() {
             return Ok(Leased::Found(answer));
         }
         let watching = self.flights.watch(&call.key);
@@ -89,7 +89,7 @@ impl Tiers {
 
     /// The same without waiting. `None`: another has the lease, or far cannot be asked for it.
     pub(crate) async fn try_lease(&self, call: Call) -> Option<Leased> {
-        if let Hit::Fresh(answer) = self.hit_near(&call) {
+        if let Some(answer) = self.hit_near(&call).fresh() {
             return Some(Leased::Found(answer));
         }
         let mut seen = self.near.get(call.key.v(), &call.tags, self.clock.now()).id();

@@ -377,7 +377,8 @@ impl Tiers {
         // Its tags are read anew, and it is not: it ends when it would have ended, or with those.
         let believed = link.believed(asked.at, &call.key, &tags);
         let believed = Pulse::all([kept.pulse.clone(), believed]);
-        let again = Arc::new(Kept::new(held, believed, asked.watched));
+        let plain_until = self.plain_until(&call.policy, held);
+        let again = Arc::new(Kept::new(held, believed, asked.watched, plain_until));
         if !self.near.keep(&call.key, again.clone(), asked.epoch) {
             return Ok(Rechecked::Gone); // changed meanwhile: far knows better
         }
@@ -399,6 +400,7 @@ impl Tiers {
             watched.get(at).cloned()
         };
         let believed = link.believed(asked, &call.key, tags);
-        Arc::new(Kept::new(held, believed, held.tags.iter().filter_map(cell)))
+        let plain_until = self.plain_until(&call.policy, held);
+        Arc::new(Kept::new(held, believed, held.tags.iter().filter_map(cell), plain_until))
     }
 }

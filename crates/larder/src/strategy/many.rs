@@ -19,20 +19,16 @@ const TOGETHER_MAX: usize = 512;
 impl Tiers {
     /// Near, then far; never the source. Fresh entries, in the order of `calls`.
     pub(crate) async fn get_many(&self, calls: &[Call]) -> Vec<Option<Answer>> {
-        let fresh = |hit| match hit {
-            Hit::Fresh(answer) => Some(answer),
-            Hit::Stale(_) | Hit::Missed(_) => None,
-        };
         let mut answers = Vec::with_capacity(calls.len());
         for some in calls.chunks(TOGETHER_MAX) {
             let (hits, far) = self.look_for_many(some, |_| true).await;
             if let Err(why) = far {
                 self.skipped(&why);
             } else {
-                let missed = hits.iter().filter(|hit| !matches!(hit, Hit::Fresh(_)));
+                let missed = hits.iter().filter(|hit| !matches!(hit, Hit::Fresh(_) | Hit::Due(_)));
                 missed.for_each(|_| self.observe.tell(Event::Miss { cache: self.observe.cache() }));
             }
-            answers.extend(hits.into_iter().map(fresh));
+            answers.extend(hits.into_iter().map(Hit::fresh));
         }
         answers
     }
@@ -61,15 +57,22 @@ impl Tiers {
         let places = |is: fn(&Hit) -> bool| -> Vec<usize> {
             hits.iter().enumerate().filter(|(_, hit)| is(hit)).map(|(at, _)| at).collect()
         };
-        let stale = places(|hit| matches!(hit, Hit::Stale(_)));
+        let to_refresh = places(|hit| matches!(hit, Hit::Stale(_) | Hit::Due(_)));
         let missed = places(|hit| matches!(hit, Hit::Missed(_)));
-        let mut refreshing = Together::seats(&ask, &stale, &self.runtime).into_iter();
+        let mut refreshing = Together::seats(&ask, &to_refresh, &self.runtime).into_iter();
         let mut loading = Together::seats(&ask, &missed, &self.runtime).into_iter();
         let mut answers: Vec<Result<Answer, Error>> = Vec::with_capacity(calls.len());
         let mut loads = JoinSet::new();
         for (at, (hit, call)) in hits.into_iter().zip(calls).enumerate() {
             answers.push(match hit {
                 Hit::Fresh(answer) => Ok(answer),
+                Hit::Due(found) => match refreshing.next() {
+                    Some(seat) => {
+                        let ask = Ask::Together(seat);
+                        Ok(self.serve_due(&call, &found.kept, found.origin, ask))
+                    }
+                    None => Ok(found.answer()),
+                },
                 Hit::Stale(answer) => match refreshing.next() {
                     Some(seat) => Ok(self.serve_stale(&call, answer, Ask::Together(seat))),
                     None => Ok(answer),

@@ -1,8 +1,9 @@
 //! The ways a call goes through the house.
 //!
 //! [`Tiers`] is what they all work with, made once for each cache. [`read_through`] is the read path,
-//! top to bottom; [`refresh`] renews what is stale behind it; [`by_hand`] is the same road for those who
-//! load themselves; [`write_through`] tells the source first; [`explain`] looks at what they would find. All stand on five pieces: [`lookup`] asks near and
+//! top to bottom; [`refresh`] renews what is stale behind it, and [`ahead`] says what is renewed before that;
+//! [`by_hand`] is the same road for those who load themselves; [`write_through`] tells the source first;
+//! [`explain`] looks at what they would find. All stand on five pieces: [`lookup`] asks near and
 //! far, [`places`] says how many loads may run, [`load`] asks the source, [`tags`] makes a load's tags ready,
 //! [`store`] keeps what was loaded.
 
@@ -23,6 +24,7 @@ use crate::near::Near;
 use crate::observe::Observe;
 use crate::policy::{Lifetime, Policy, Stale};
 
+mod ahead;
 mod alone;
 pub(crate) mod by_hand;
 pub(crate) mod explain;

@@ -81,6 +81,8 @@ pub(super) enum Known {
 /// What near has.
 pub(crate) enum NearHit {
     Fresh,
+    /// Fresh, and old enough that its reader may renew it.
+    Due(Arc<Kept>),
     /// To be served if the cache serves what is stale, and to be refreshed.
     Stale(Arc<Kept>),
     /// Something that may not be served as it is.
@@ -91,10 +93,23 @@ pub(crate) enum NearHit {
 /// What looking at near, or at far, gave a caller that is in no flight.
 pub(super) enum Hit {
     Fresh(Answer),
+    /// Fresh, and drawn: to be served, and to be renewed.
+    Due(OnHand),
     /// To be served, and to be refreshed.
     Stale(Answer),
     /// With what a flight should know.
     Missed(Known),
+}
+
+impl Hit {
+    /// What is fresh, for those who have no loader.
+    pub(super) fn fresh(self) -> Option<Answer> {
+        match self {
+            Hit::Fresh(answer) => Some(answer),
+            Hit::Due(found) => Some(found.answer()),
+            Hit::Stale(_) | Hit::Missed(_) => None,
+        }
+    }
 }
 
 /// A load that is for this call to make.
@@ -151,12 +166,15 @@ impl Tiers {
                 self.observe.hit_near();
                 Ok(taken)
             }
-            Err(looked) => Err(self.near_hit(looked, takes_none)),
+            Err(looked) => Err(self.near_hit(looked, takes_none, now)),
         }
     }
 
-    fn near_hit(&self, looked: Looked, takes_none: bool) -> NearHit {
+    fn near_hit(&self, looked: Looked, takes_none: bool, now: Moment) -> NearHit {
         match looked {
+            Looked::Fresh(kept) if kept.held.value.is_some() && !kept.is_plain(now) => {
+                NearHit::Due(kept)
+            }
             Looked::Fresh(kept) if takes_none || kept.held.value.is_some() => {
                 self.observe.hit_near();
                 NearHit::Fresh
@@ -169,11 +187,11 @@ impl Tiers {
 
     /// The same, for one call whatever its types.
     pub(super) fn hit_near(&self, call: &Call) -> Hit {
-        let looked = self.near.get(call.key.v(), &call.tags, self.clock.now());
-        match looked {
+        let now = self.clock.now();
+        match self.near.get(call.key.v(), &call.tags, now) {
             Looked::Fresh(kept) if call.takes(&kept.held) => {
                 self.observe.hit_near();
-                Hit::Fresh((kept.held.clone(), Origin::Near))
+                self.hit_fresh(call, OnHand { kept, origin: Origin::Near }, now)
             }
             Looked::Stale(kept) if call.takes(&kept.held) && call.serves_at_once(&kept.held) => {
                 Hit::Stale((kept.held.clone(), Origin::Near))
@@ -187,7 +205,7 @@ impl Tiers {
         match seen {
             Seen::Alive(kept) => {
                 self.observe.tell(Event::HitFar { cache: self.observe.cache() });
-                Hit::Fresh((kept.held.clone(), Origin::Far))
+                self.hit_fresh(call, OnHand { kept, origin: Origin::Far }, self.clock.now())
             }
             Seen::Stale(kept) if call.serves_at_once(&kept.held) => {
                 Hit::Stale((kept.held.clone(), Origin::Far))
@@ -195,6 +213,13 @@ impl Tiers {
             // Near has it now, for the flight to find.
             Seen::Stale(_) => Hit::Missed(Known::Nothing),
             Seen::Rejected(id) => Hit::Missed(Known::Missed(id)),
+        }
+    }
+
+    fn hit_fresh(&self, call: &Call, found: OnHand, now: Moment) -> Hit {
+        match self.is_drawn(&call.policy, &found.kept, now) {
+            true => Hit::Due(found),
+            false => Hit::Fresh(found.answer()),
         }
     }
 
@@ -208,6 +233,10 @@ impl Tiers {
         ask: Ask,
     ) -> Result<Answer, Error> {
         let hit = match near {
+            NearHit::Due(kept) => {
+                self.observe.hit_near();
+                Hit::Due(OnHand { kept, origin: Origin::Near })
+            }
             NearHit::Stale(kept) if call.serves_at_once(&kept.held) => {
                 Hit::Stale((kept.held.clone(), Origin::Near))
             }
@@ -216,6 +245,7 @@ impl Tiers {
         };
         match hit {
             Hit::Fresh(answer) => Ok(answer),
+            Hit::Due(found) => Ok(self.serve_due(call, &found.kept, found.origin, ask)),
             Hit::Stale(answer) => Ok(self.serve_stale(call, answer, ask)),
             Hit::Missed(known) => self.load_together(call, ask, known).await,
         }
@@ -224,7 +254,7 @@ impl Tiers {
     /// What is stale, at once; and a load behind the caller's back.
     pub(super) fn serve_stale(&self, call: &Call, answer: Answer, ask: Ask) -> Answer {
         self.observe.tell(Event::HitStale { cache: self.observe.cache() });
-        self.refresh(call, ask, answer.0.id);
+        self.refresh(call, ask, &answer.0);
         answer
     }
 
@@ -261,6 +291,12 @@ impl Tiers {
             }
             match self.hit_near(call) {
                 Hit::Fresh(answer) => return Ok(answer),
+                Hit::Due(found) => {
+                    return Ok(match first.take() {
+                        Some((ask, _)) => self.serve_due(call, &found.kept, found.origin, ask),
+                        None => found.answer(),
+                    });
+                }
                 Hit::Stale(answer) => {
                     return Ok(match first.take() {
                         Some((ask, _)) => self.serve_stale(call, answer, ask),
@@ -311,7 +347,11 @@ impl Tiers {
         };
         let mut place = None;
         match self.decide(call, looking, known, &mut place).await {
-            Decision::Found(found) => found.landed(),
+            Decision::Found(found) => {
+                drop(place);
+                self.renew_if_drawn(call, &found, ask);
+                found.landed()
+            }
             Decision::Stale(found) => {
                 drop(place);
                 self.serve_stale(call, found.answer(), ask);

@@ -1,7 +1,7 @@
-//! Stale entries, renewed behind their callers' backs.
+//! Entries that are stale, or near their end, renewed behind their callers' backs.
 //!
-//! A caller that is served a stale entry leaves its loader here. One refresh runs for each key in this
-//! process, and one load in the fleet: the lease is asked for over the stale envelope, and whoever does
+//! A caller that is served one leaves its loader here. One refresh runs for each key in this
+//! process, and one load in the fleet: the lease is asked for over the envelope that is there, and whoever does
 //! not get it leaves the work to the one who did. What fails is tried again by the next caller, after
 //! the cache's back-off; until its end the stale entry is served.
 //!
@@ -27,7 +27,7 @@ use super::read_through::Lead;
 use super::{Call, Tiers};
 use crate::clock::{Clock, Moment};
 use crate::coordination::flight::Passenger;
-use crate::entry::Token;
+use crate::entry::Held;
 use crate::far::Claim;
 use crate::key::Key;
 use crate::observe::Event;
@@ -146,53 +146,50 @@ impl Refreshes {
     }
 
     /// Runs `work`, if there is any to do, unless the key's is under way, or rests, or too many are. It says
-    /// how long the key is left alone afterwards.
-    fn begin<F>(self: &Arc<Self>, key: &Key, work: impl FnOnce() -> Option<F>)
+    /// how long the key is left alone afterwards. Says whether it runs.
+    fn begin<F>(self: &Arc<Self>, key: &Key, work: impl FnOnce() -> Option<F>) -> bool
     where
         F: Future<Output = Duration> + Send + 'static,
     {
         let mut tasks = self.tasks.lock();
         let now = self.clock.now();
         if !self.keys.lock().as_mut().is_some_and(|keys| keys.begin(key, now)) {
-            return;
+            return false;
         }
         let run = Run { refreshes: self.clone(), key: key.clone(), rest: Duration::ZERO };
-        let Some(work) = work() else { return };
+        let Some(work) = work() else { return false };
         let task = async move {
             let mut run = run;
             run.rest = work.await;
         };
         while tasks.try_join_next().is_some() {}
         tasks.spawn_on(task, &self.runtime);
+        true
     }
 }
 
 impl Tiers {
-    /// Renews the entry whose envelope is `seen`, in the background.
-    pub(super) fn refresh(&self, call: &Call, ask: Ask, seen: Option<Token>) {
+    /// Renews `held`, in the background; says whether that has begun.
+    pub(super) fn refresh(&self, call: &Call, ask: Ask, held: &Arc<Held>) -> bool {
         let mut is_left = false;
-        self.loads.refreshes.begin(&call.key, || {
+        let is_begun = self.loads.refreshes.begin(&call.key, || {
             let place = self.place_for_a_refresh(ask.seat().as_deref());
             is_left = place.is_none();
             let (place, tiers, call) = (place?, self.clone(), call.clone());
-            Some(async move { tiers.refreshed(&call, ask, seen, place).await })
+            let held = held.clone();
+            Some(async move { tiers.refreshed(&call, ask, &held, place).await })
         });
         if is_left {
             self.observe.tell(Event::RefreshLeft { cache: self.observe.cache() });
         }
+        is_begun
     }
 
     /// Says how long the key is to be left alone.
-    async fn refreshed(
-        &self,
-        call: &Call,
-        ask: Ask,
-        seen: Option<Token>,
-        place: Taken,
-    ) -> Duration {
+    async fn refreshed(&self, call: &Call, ask: Ask, held: &Arc<Held>, place: Taken) -> Duration {
         let backoff = call.policy.backoff;
         let Ok(link) = self.far.link() else { return backoff };
-        let Ok(asking) = self.ask_for_lease(call, &link, seen).await else { return backoff };
+        let Ok(asking) = self.ask_for_lease(call, &link, held.id).await else { return backoff };
         let Asking { asked, lease, read, generations } = asking;
         match read.claim {
             Claim::Granted => {
@@ -204,7 +201,7 @@ impl Tiers {
                 let ok = landed.answer.is_ok();
                 self.observe.tell(Event::Refresh { cache: self.observe.cache(), ok });
                 if let Err(why) = landed.answer {
-                    tracing::warn!(key = %call.key, %why, "a refresh failed: the stale entry is served on");
+                    tracing::warn!(key = %call.key, %why, "a refresh failed: what is there is served on");
                 }
                 if ok { Duration::ZERO } else { backoff }
             }

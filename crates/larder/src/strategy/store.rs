@@ -31,6 +31,7 @@ struct Ready {
     envelope: Vec<u8>,
     weight: u64,
     drawn: Drawn,
+    cost: Duration,
 }
 
 #[derive(Clone, Copy)]
@@ -52,10 +53,10 @@ impl Tiers {
         began: Moment,
     ) -> Result<Outcome, NotStored> {
         // Not ready: the lease goes, and is given back.
-        let Ready { tags, envelope, weight, drawn } =
+        let Ready { tags, envelope, weight, drawn, cost } =
             self.ready_to_store(call, &lease, tags, loaded, began).await?;
         let (value, tagged) = (loaded.value.clone(), tags.tagged.clone());
-        let held = Arc::new(self.held(value, tagged, drawn, weight, Some(lease.token())));
+        let held = Arc::new(self.held(value, tagged, drawn, weight, Some((lease.token(), cost))));
         let names: Vec<Tag> = tags.tagged.iter().map(|tagged| tagged.tag.clone()).collect();
         let (link, asked) = (lease.link().clone(), lease.asked());
         let epoch = self.near.epoch(call.key.v());
@@ -93,14 +94,15 @@ impl Tiers {
         self.add_learned(call, lease.link(), &loaded.tags, began, need, &mut tags).await?;
         let drawn = lifetime.draw(loaded.value.is_none(), &self.clock);
         let now = self.clock.now();
+        let cost = now.since(began);
         let times = Times {
             drawn,
             server_now_ms: lease.link().server_ms_at(now, &call.key),
-            cost: now.since(began),
+            cost,
             by: lease.by(),
         };
         let (envelope, weight) = self.envelope(call, lease.token(), loaded, &tags.tagged, times)?;
-        Ok(Ready { tags, envelope, weight, drawn })
+        Ok(Ready { tags, envelope, weight, drawn, cost })
     }
 
     /// A value that is handed out and kept nowhere.
@@ -109,14 +111,14 @@ impl Tiers {
         self.held(loaded.value, Vec::new(), drawn, 0, None)
     }
 
-    /// A value that was just loaded, as an entry.
+    /// A value that was just loaded, as an entry. `stored`: under which id, and what its load took.
     fn held(
         &self,
         value: Option<Value>,
         tagged: Vec<Tagged>,
         drawn: Drawn,
         weight: u64,
-        id: Option<Token>,
+        stored: Option<(Token, Duration)>,
     ) -> Held {
         let now = self.clock.now();
         Held {
@@ -125,10 +127,11 @@ impl Tiers {
             received: now,
             age: Duration::ZERO,
             fresh_until: now.plus(drawn.fresh),
+            cost: stored.map_or(Duration::ZERO, |(_, cost)| cost),
             kept_until: now.plus(drawn.whole),
             in_need: false,
             weight,
-            id,
+            id: stored.map(|(id, _)| id),
         }
     }
 
