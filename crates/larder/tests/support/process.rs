@@ -139,6 +139,14 @@ impl File {
             println!("=> at {at}");
             std::future::pending::<()>().await;
         }
+        if self.stop == "go" && at == "before" {
+            // Until who watches has had a look.
+            let go = self.path.with_extension("go");
+            std::fs::write(go.with_extension("asked"), "").unwrap();
+            while !go.exists() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
     }
 }
 
