@@ -5,7 +5,7 @@
 mod support;
 
 use larder::{Cache, Larder, Loaded, Origin, Tag, UserCache};
-use support::{PATIENT, Server, Source, World};
+use support::{PATIENT, Server, Source, Table, World};
 
 /// Counts what the server reads off its sockets: one for each pipeline that is sent, as long as nobody else talks.
 struct Meter {
@@ -107,6 +107,34 @@ async fn learned_tags_and_users_cost_the_round_trips_they_say() {
     assert_eq!(meter.trips(), 2, "far, with a tag that only the value tells of");
     there.words.get("k").await.unwrap().unwrap();
     assert_eq!(meter.trips(), 0, "and then it is near");
+}
+
+/// One before the sink, with the tags' beside it, and one after.
+#[tokio::test]
+async fn a_write_and_a_read_through_cost_the_round_trips_they_say() {
+    let server = Server::start();
+    let here = quiet(&server, &Source::default()).await;
+    let rows = here.words.through(Table::default());
+    let tagged = rows.tagged(["list"]);
+    let mut meter = Meter::on(&server);
+    let value = || "v".to_owned();
+
+    rows.write("a", value()).await.unwrap();
+    assert_eq!(meter.trips(), 2, "guard, finish");
+    rows.read("a").await.unwrap().unwrap();
+    assert_eq!(meter.trips(), 1, "far: what was written here is not near");
+    rows.read("a").await.unwrap().unwrap();
+    assert_eq!(meter.trips(), 0, "near");
+    tagged.write("b", value()).await.unwrap();
+    assert_eq!(meter.trips(), 4, "the tag is new, and made while the guard is opened");
+    tagged.write("b", value()).await.unwrap();
+    assert_eq!(meter.trips(), 3, "it is read while the guard is opened");
+    rows.remove("a").await.unwrap();
+    assert_eq!(meter.trips(), 2, "remove");
+    assert!(rows.read("a").await.unwrap().is_none());
+    assert_eq!(meter.trips(), 1, "there is none, far");
+    rows.read_many(["a", "c", "d"]).await.into_iter().for_each(|one| drop(one.unwrap()));
+    assert_eq!(meter.trips(), 3, "many: what far has, leases, stores");
 }
 
 /// A hit runs no script: at `maxmemory` it would be refused.

@@ -4,11 +4,12 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Cache, Found, some};
 use crate::entry::{Entry, Origin, Written};
 use crate::error::Error;
-use crate::key::ToKey;
+use crate::key::{Tag, ToKey};
 use crate::source::{Loaded, Sink, Source};
 use crate::strategy::{Unguarded, Write};
 
@@ -95,6 +96,18 @@ impl<K: ?Sized, V> Cache<K, V> {
 }
 
 impl<K: ?Sized, V, S> Through<K, V, S> {
+    /// As [`Cache::tagged`], of the same source.
+    #[must_use]
+    pub fn tagged(&self, tags: impl IntoIterator<Item = impl Into<Tag>>) -> Through<K, V, S> {
+        Through { cache: self.cache.tagged(tags), ..self.clone() }
+    }
+
+    /// As [`Cache::soft_deadline`], of the same source.
+    #[must_use]
+    pub fn soft_deadline(&self, time: Duration) -> Through<K, V, S> {
+        Through { cache: self.cache.soft_deadline(time), ..self.clone() }
+    }
+
     /// What this view's writes do while Redis is down. [`Unguarded::Write`]: the database is the truth, and goes
     /// on without a cache.
     #[must_use]
