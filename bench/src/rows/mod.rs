@@ -12,6 +12,7 @@ mod near_hit;
 mod stampede;
 mod tag;
 mod visible;
+mod write;
 
 /// A row: its name on the command line, and what runs it.
 pub type Row = (&'static str, fn(&Plan) -> Outcome<Section>);
@@ -22,6 +23,7 @@ pub const ALL: &[Row] = &[
     ("far_hit", far_hit::run),
     ("stampede", stampede::run),
     ("visible", visible::run),
+    ("write", write::run),
     ("tag", tag::run),
     ("bytes", bytes::run),
     ("codec", codec::run),
