@@ -102,6 +102,7 @@ mod pages {
         Readme "../../../README.md"
         #[cfg(feature = "tls")]
         RunningIt "../../../docs/running-it.md"
+        CacheAside "../../../docs/concepts/cache-aside.md"
         Coherence "../../../docs/concepts/coherence.md"
         EndingEntries "../../../docs/concepts/ending-entries.md"
         FailSafe "../../../docs/concepts/fail-safe.md"
@@ -110,7 +111,9 @@ mod pages {
         ManyKeys "../../../docs/concepts/many-keys.md"
         NearAndFar "../../../docs/concepts/near-and-far.md"
         Stampede "../../../docs/concepts/stampede.md"
+        Strategies "../../../docs/concepts/strategies.md"
         Tags "../../../docs/concepts/tags.md"
         Values "../../../docs/concepts/values.md"
+        WriteThrough "../../../docs/concepts/write-through.md"
     }
 }
