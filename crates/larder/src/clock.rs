@@ -129,7 +129,6 @@ impl Clock {
 
     /// Milliseconds since 1970, as this machine's clock has them: for dates that people read. It may jump.
     #[cfg(feature = "structures")]
-    #[allow(dead_code, reason = "until the first structures stand on it")]
     pub(crate) fn unix_ms(&self) -> u64 {
         match &self.time {
             Time::Boot => {

@@ -11,3 +11,6 @@ mod support;
 
 #[path = "structures/scene.rs"]
 mod scene;
+
+#[path = "structures/feed.rs"]
+mod feed;

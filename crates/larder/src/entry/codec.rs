@@ -15,6 +15,8 @@ use crate::error::{Error, ErrorKind};
 #[cfg(feature = "postcard")]
 mod bounded;
 mod nesting;
+#[cfg(feature = "structures")]
+pub(crate) mod plain;
 #[cfg(test)]
 mod tests;
 

@@ -7,8 +7,6 @@
 //! All parts of one structure that have the same K share a slot. No cache has such a name: where a cache's
 //! schema stands, here is a word with a dot in it.
 
-#![allow(dead_code, reason = "until the first structures stand on it")]
-
 use std::fmt;
 use std::sync::Arc;
 
@@ -46,18 +44,32 @@ impl Shape {
     /// # Errors
     /// `Key` when the key is longer than 1024 bytes.
     pub(crate) fn of<K: ToKey + ?Sized>(&self, key: &K) -> Result<Shape, Error> {
+        let encoded = self.encoded("key", key, KEY_BYTES_MAX)?;
+        let closing = [b":{.", &encoded[..], b"}"].concat().into();
+        Ok(Shape { opening: self.opening.clone(), closing })
+    }
+
+    /// A key as bytes, for what goes into a structure by a name of its own. `what` says which key it is.
+    ///
+    /// # Errors
+    /// `Key` when it is longer than `bytes_max`.
+    pub(crate) fn encoded<K: ToKey + ?Sized>(
+        &self,
+        what: &str,
+        key: &K,
+        bytes_max: usize,
+    ) -> Result<KeyBuf, Error> {
         let mut encoded = KeyBuf::new();
-        let mut out = KeyWriter::new(&mut encoded, KEY_BYTES_MAX);
+        let mut out = KeyWriter::new(&mut encoded, bytes_max);
         key.to_key(&mut out);
         let length = out.length();
-        if length > KEY_BYTES_MAX {
+        if length > bytes_max {
             let text = format!(
-                "key of {length} bytes is longer than the bound of {KEY_BYTES_MAX} ({self})"
+                "{what} of {length} bytes is longer than the bound of {bytes_max} ({self})"
             );
             return Err(Error::new(ErrorKind::Key, text));
         }
-        let closing = [b":{.", &encoded[..], b"}"].concat().into();
-        Ok(Shape { opening: self.opening.clone(), closing })
+        Ok(encoded)
     }
 
     /// The name of one of its parts. `part` is one of our words, or a checked one of people's.

@@ -1,5 +1,15 @@
 //! The structures, opened by the one handle.
 
 use super::Larder;
+use crate::structures::{FeedBuilder, Ground};
 
-impl Larder {}
+impl Larder {
+    fn ground(&self) -> Ground {
+        self.inner.ground.of(self.inner.clone())
+    }
+
+    /// Opens a feed under a name: the newest items of each owner. See [`FeedBuilder`].
+    pub fn feed(&self, name: impl Into<String>) -> FeedBuilder {
+        FeedBuilder::new(self.ground(), name.into())
+    }
+}

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use ::redis::{Cmd, Pipeline, ServerErrorKind, ToRedisArgs, Value, pipe};
 
-use super::cluster::{Cluster, Effort, Question};
+use super::cluster::{Cluster, Effort, Question, Waiting, all_of};
 use super::connect::{Driver, NoConnection, Role, all, greet};
 use super::script::Script;
 use super::supervisor::{Line, Supervisor};
@@ -124,6 +124,55 @@ impl Commands {
             }
         }
         Ok(answers)
+    }
+
+    /// The answers to all, each with a fate of its own: a server that is gone fails those that were its to answer.
+    /// Calls to one server go in one pipeline, and servers do not wait for one another.
+    pub(crate) async fn ask_apart(&self, calls: Vec<Call>) -> Vec<Result<Value, FarError>> {
+        let groups = self.by_server(&calls);
+        let of = |group: &[usize]| group.iter().filter_map(|at| calls.get(*at).cloned()).collect();
+        let asking = groups.iter().map(|group| {
+            let calls: Vec<Call> = of(group);
+            Box::pin(self.ask_each(calls)) as Waiting<'_, _>
+        });
+        let answers: Vec<Result<Vec<Value>, FarError>> = all_of(asking.collect()).await;
+        let mut each: Vec<Result<Value, FarError>> =
+            calls.iter().map(|_| Err(FarError::Away)).collect();
+        for (group, answers) in groups.iter().zip(answers) {
+            let mut answers = answers.map(Vec::into_iter);
+            for at in group {
+                let answer = match &mut answers {
+                    Ok(answers) => accepted(answers.next().unwrap_or(Value::Nil)),
+                    Err(why) => Err(why.clone()),
+                };
+                if let Some(place) = each.get_mut(*at) {
+                    *place = answer;
+                }
+            }
+        }
+        each
+    }
+
+    /// Which calls one server will most likely answer.
+    fn by_server(&self, calls: &[Call]) -> Vec<Vec<usize>> {
+        let route = match &self.road {
+            Road::Many(cluster) => cluster.route(Role::Untracked).ok(),
+            Road::One(_) => None,
+        };
+        let Some(route) = route else { return vec![(0..calls.len()).collect()] };
+        let mut groups: Vec<(Option<Arc<Line>>, Vec<usize>)> = Vec::new();
+        for (at, call) in calls.iter().enumerate() {
+            let line = route.reads(call.slot);
+            let same = |other: &Option<Arc<Line>>| match (other, &line) {
+                (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+                (one, other) => one.is_none() && other.is_none(),
+            };
+            match groups.iter_mut().find(|(other, _)| same(other)) {
+                Some((_, group)) => group.push(at),
+                None => groups.push((line, vec![at])),
+            }
+        }
+        groups.into_iter().map(|(_, group)| group).collect()
     }
 
     async fn over(

@@ -12,6 +12,8 @@ mod connect;
 mod credentials;
 mod forgotten;
 mod reads;
+#[cfg(feature = "structures")]
+mod reply;
 mod script;
 mod sentinel;
 mod supervisor;
@@ -27,6 +29,8 @@ pub(crate) use connect::{Access, AddressMap, NoConnection, Role, Wishes};
 pub(crate) use credentials::Ask;
 pub use credentials::Credentials;
 pub(crate) use reads::{Answers, string};
+#[cfg(feature = "structures")]
+pub(crate) use reply::{Reply, odd};
 pub(crate) use script::Script;
 pub(crate) use sentinel::{Sentinels, Times};
 pub(crate) use supervisor::{Line, Pushed, Reading, Supervisor, Terms};

@@ -8,8 +8,6 @@
 //! A structure never meets a cache. What is asked of one has an error when Redis has none to give, unlike a
 //! read of a cache: there is no source behind it.
 
-#![allow(dead_code, reason = "until the first structures stand on it")]
-
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,9 +23,27 @@ use crate::key::Shape;
 #[cfg(feature = "redis")]
 use crate::redis::{Commands, Script, is_unsure};
 
+mod bounds;
+mod feed;
+mod kept;
+
+pub use feed::{FanOut, Feed, FeedBuilder, FeedItem, FeedOf, FeedPage, ItemId, Pushed};
+
 /// All scripts of the structures: a server is told them when a connection is made.
 #[cfg(feature = "redis")]
-pub(crate) static SCRIPTS: &[&Script] = &[];
+pub(crate) static SCRIPTS: &[&Script] = &[
+    &feed::redis::PUSH,
+    &feed::redis::REMOVE,
+];
+
+/// Was there something to remove?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// It is gone now.
+    Removed,
+    /// It was not there.
+    NotThere,
+}
 
 /// What all structures of a process stand on. Cheap to clone.
 #[derive(Clone)]
@@ -37,6 +53,8 @@ pub(crate) struct Ground {
     clock: Clock,
     /// By `close`. In Redis the connections say so themselves; what is in this process has none.
     closed: Arc<AtomicBool>,
+    /// The handle it was opened by. As of a cache: while there is a view there is what it looks at.
+    _handle: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// Where structures are.
@@ -73,7 +91,12 @@ impl Shelves {
 
 impl Ground {
     pub(crate) fn new(app: &str, side: Side, clock: Clock) -> Ground {
-        Ground { app: app.into(), side, clock, closed: Arc::default() }
+        Ground { app: app.into(), side, clock, closed: Arc::default(), _handle: None }
+    }
+
+    /// The same for a structure that is opened, which keeps the handle alive.
+    pub(crate) fn of(&self, handle: Arc<dyn Any + Send + Sync>) -> Ground {
+        Ground { _handle: Some(handle), ..self.clone() }
     }
 
     /// From now on [`check_open`](Self::check_open) fails.
