@@ -14,3 +14,6 @@ mod scene;
 
 #[path = "structures/feed.rs"]
 mod feed;
+
+#[path = "structures/object.rs"]
+mod object;

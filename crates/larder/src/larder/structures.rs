@@ -1,7 +1,7 @@
 //! The structures, opened by the one handle.
 
 use super::Larder;
-use crate::structures::{FeedBuilder, Ground};
+use crate::structures::{FeedBuilder, Ground, ObjectBuilder};
 
 impl Larder {
     fn ground(&self) -> Ground {
@@ -11,5 +11,10 @@ impl Larder {
     /// Opens a feed under a name: the newest items of each owner. See [`FeedBuilder`].
     pub fn feed(&self, name: impl Into<String>) -> FeedBuilder {
         FeedBuilder::new(self.ground(), name.into())
+    }
+
+    /// Opens objects under a name: a struct for each key, kept field by field. See [`ObjectBuilder`].
+    pub fn object(&self, name: impl Into<String>) -> ObjectBuilder {
+        ObjectBuilder::new(self.ground(), name.into())
     }
 }

@@ -26,14 +26,21 @@ use crate::redis::{Commands, Script, is_unsure};
 mod bounds;
 mod feed;
 mod kept;
+mod object;
 
 pub use feed::{FanOut, Feed, FeedBuilder, FeedItem, FeedOf, FeedPage, ItemId, Pushed};
+pub use object::{
+    FieldReader, FieldWriter, HashObject, Object, ObjectBuilder, ObjectChange, ObjectOf,
+    SomeFields, Written,
+};
 
 /// All scripts of the structures: a server is told them when a connection is made.
 #[cfg(feature = "redis")]
 pub(crate) static SCRIPTS: &[&Script] = &[
     &feed::redis::PUSH,
     &feed::redis::REMOVE,
+    &object::redis::INCREMENT,
+    &object::redis::WRITE,
 ];
 
 /// Was there something to remove?
