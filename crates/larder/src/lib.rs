@@ -106,10 +106,14 @@ mod pages {
         Coherence "../../../docs/concepts/coherence.md"
         EndingEntries "../../../docs/concepts/ending-entries.md"
         FailSafe "../../../docs/concepts/fail-safe.md"
+        #[cfg(feature = "structures")]
+        Feeds "../../../docs/concepts/feeds.md"
         KeysAndUsers "../../../docs/concepts/keys-and-users.md"
         Lifetimes "../../../docs/concepts/lifetimes.md"
         ManyKeys "../../../docs/concepts/many-keys.md"
         NearAndFar "../../../docs/concepts/near-and-far.md"
+        #[cfg(feature = "structures")]
+        Objects "../../../docs/concepts/objects.md"
         Stampede "../../../docs/concepts/stampede.md"
         Strategies "../../../docs/concepts/strategies.md"
         Tags "../../../docs/concepts/tags.md"

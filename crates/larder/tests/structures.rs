@@ -17,3 +17,6 @@ mod feed;
 
 #[path = "structures/object.rs"]
 mod object;
+
+#[path = "structures/set.rs"]
+mod set;

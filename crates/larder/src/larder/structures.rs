@@ -1,7 +1,7 @@
 //! The structures, opened by the one handle.
 
 use super::Larder;
-use crate::structures::{FeedBuilder, Ground, ObjectBuilder};
+use crate::structures::{FeedBuilder, Ground, ObjectBuilder, SetBuilder};
 
 impl Larder {
     fn ground(&self) -> Ground {
@@ -16,5 +16,10 @@ impl Larder {
     /// Opens objects under a name: a struct for each key, kept field by field. See [`ObjectBuilder`].
     pub fn object(&self, name: impl Into<String>) -> ObjectBuilder {
         ObjectBuilder::new(self.ground(), name.into())
+    }
+
+    /// Opens sets under a name: members without order for each key. See [`SetBuilder`].
+    pub fn set(&self, name: impl Into<String>) -> SetBuilder {
+        SetBuilder::new(self.ground(), name.into())
     }
 }

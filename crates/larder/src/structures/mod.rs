@@ -27,12 +27,14 @@ mod bounds;
 mod feed;
 mod kept;
 mod object;
+mod set;
 
 pub use feed::{FanOut, Feed, FeedBuilder, FeedItem, FeedOf, FeedPage, ItemId, Pushed};
 pub use object::{
     FieldReader, FieldWriter, HashObject, Object, ObjectBuilder, ObjectChange, ObjectOf,
     SomeFields, Written,
 };
+pub use set::{Added, AddedMany, Members, Set, SetBuilder, SetCursor, SetOf, SetPage};
 
 /// All scripts of the structures: a server is told them when a connection is made.
 #[cfg(feature = "redis")]
@@ -41,6 +43,8 @@ pub(crate) static SCRIPTS: &[&Script] = &[
     &feed::redis::REMOVE,
     &object::redis::INCREMENT,
     &object::redis::WRITE,
+    &set::redis::ADD,
+    &set::redis::TOGETHER,
 ];
 
 /// Was there something to remove?

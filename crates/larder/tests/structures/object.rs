@@ -215,7 +215,11 @@ async fn what_another_version_wrote_stays_and_is_read(scene: &Scene) {
     let read = mine.get_all().await.unwrap().unwrap();
     assert_eq!((read.name.as_str(), read.visits), ("Ann", 0), "serde's default");
     mine.set_all(&ann()).await.unwrap();
-    assert_eq!(older.of(&7).get_all().await.unwrap().unwrap().nick, nick, "it is not ours to remove");
+    assert_eq!(
+        older.of(&7).get_all().await.unwrap().unwrap().nick,
+        nick,
+        "it is not ours to remove"
+    );
 }
 
 async fn what_cannot_be_read_is_named(scene: &Scene) {
@@ -248,7 +252,8 @@ async fn an_object_is_forgotten_in_its_time(scene: &Scene) {
         scene.larder.object("brief").expire_after(SECOND / 5).serde().unwrap();
     brief.of(&7).increment("visits", 1).await.unwrap();
     until("it is forgotten", || async { !brief.of(&7).exists().await.unwrap() }).await;
-    let lasting: Object<Profile> = scene.larder.object("lasting").expire_after(HOUR).serde().unwrap();
+    let lasting: Object<Profile> =
+        scene.larder.object("lasting").expire_after(HOUR).serde().unwrap();
     lasting.of(&7).set("visits", &1).await.unwrap();
     for name in scene.names() {
         let ms: i64 = scene.says("PTTL", name.as_bytes(), &[]).unwrap();
@@ -304,10 +309,9 @@ async fn a_lost_reply_is_unconfirmed() {
 /// A server that is killed comes back empty, or with what its log has.
 #[tokio::test]
 async fn an_object_outlives_a_server_that_keeps_a_log() {
-    for (settings, left) in [
-        (vec![], None),
-        (vec!["--appendonly", "yes", "--appendfsync", "always"], Some(ann())),
-    ] {
+    for (settings, left) in
+        [(vec![], None), (vec!["--appendonly", "yes", "--appendfsync", "always"], Some(ann()))]
+    {
         let mut server = Server::with(&settings);
         let builder = larder::Larder::builder("app").redis(server.url()).require_far();
         let larder = builder.open().await.unwrap();

@@ -297,7 +297,8 @@ impl<T> ObjectOf<T> {
             #[cfg(feature = "redis")]
             Side::Redis(_) => {
                 let sum = one.increment("HINCRBY", field, by.to_string()).await?;
-                sum.number().map_err(|why| not_done(&one.inner.shape, "increment in", why))
+                let sum = sum.text().and_then(|text| text.parse().map_err(|_| crate::redis::odd()));
+                sum.map_err(|why| not_done(&one.inner.shape, "increment in", why))
             }
             Side::Memory(_) => {
                 let (kept, now) = (one.inner.memory()?, one.inner.ground.clock().now());
