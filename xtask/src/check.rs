@@ -12,8 +12,18 @@ use crate::{bench, interleavings, links};
 const DENY_VERSION: &str = "0.20.2";
 
 /// The features of larder, each of which must stand without the others.
-const FEATURES: &[&str] =
-    &["", "redis", "tls", "json", "postcard", "lz4", "zstd", "structures", "test-support"];
+const FEATURES: &[&str] = &[
+    "",
+    "redis",
+    "tls",
+    "json",
+    "postcard",
+    "lz4",
+    "zstd",
+    "macros",
+    "structures",
+    "test-support",
+];
 
 /// What to do about a tool that is not there.
 #[derive(Clone, Copy, PartialEq)]

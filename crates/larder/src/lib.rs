@@ -73,6 +73,8 @@ pub use invalidation::Target;
 pub use invalidation::guard::Guard;
 pub use key::{KeyWriter, Tag, ToKey};
 pub use larder::{Larder, LarderBuilder};
+#[cfg(feature = "macros")]
+pub use larder_macros::{ToKey, cached};
 pub use observe::Stats;
 #[cfg(feature = "redis")]
 pub use policy::BreakerSettings;
@@ -103,6 +105,8 @@ mod pages {
         #[cfg(feature = "tls")]
         RunningIt "../../../docs/running-it.md"
         CacheAside "../../../docs/concepts/cache-aside.md"
+        #[cfg(feature = "macros")]
+        CachedFunctions "../../../docs/concepts/cached-functions.md"
         Coherence "../../../docs/concepts/coherence.md"
         EndingEntries "../../../docs/concepts/ending-entries.md"
         FailSafe "../../../docs/concepts/fail-safe.md"

@@ -16,8 +16,8 @@ pub(crate) type KeyBuf = SmallVec<[u8; 256]>;
 /// What an entry can be asked for by.
 ///
 /// Strings, `char`, bytes, integers, [`NonZero`], `bool`, [`Uuid`], IP addresses, `Option`, lists, tuples
-/// of up to six of them, and pointers to them are keys. A type of your own becomes one by writing its
-/// parts in turn:
+/// of up to six of them, and pointers to them are keys. A type of your own becomes one by `#[derive(ToKey)]`,
+/// or by writing its parts in turn:
 ///
 /// ```
 /// use larder::{KeyWriter, ToKey};

@@ -1,0 +1,6 @@
+use larder::cached;
+
+#[cached(cache = tasks, key = id)]
+struct Tasks;
+
+fn main() {}

@@ -1,0 +1,10 @@
+use larder::{Cache, cached};
+
+type Tasks = Cache<u64, String>;
+
+#[cached(cache = tasks, key = id)]
+async fn title(tasks: &Tasks, id: u64) -> Result<impl Clone, larder::Error> {
+    Ok(id)
+}
+
+fn main() {}
