@@ -6,6 +6,7 @@
 use proc_macro::TokenStream;
 
 mod cached;
+mod derive_hash_object;
 mod derive_key;
 
 /// Puts a cache in front of an `async fn`: the body is asked only for what the cache does not have.
@@ -125,4 +126,22 @@ pub fn cached(options: TokenStream, function: TokenStream) -> TokenStream {
 #[proc_macro_derive(ToKey, attributes(key))]
 pub fn derive_to_key(input: TokenStream) -> TokenStream {
     derive_key::expand(input.into()).into()
+}
+
+/// Writes `HashObject`: a struct with named fields, kept in a Redis hash field by field.
+///
+/// Each field is called as in the struct, and is what serde can write and read: numbers, strings, bools and enums
+/// without fields are text, which `redis-cli` shows and `HINCRBY` counts; all else is MessagePack. A field that is
+/// `None` is absent. The bounds that a generic struct needs for that are its own to write.
+///
+/// | on a field | |
+/// |---|---|
+/// | `#[field(rename = "n")]` | what it is called in the hash. Two of one name are refused |
+/// | `#[field(default)]` | absent, it is the `Default` of its type: a field that was added later |
+/// | `#[field(with = "json")]` | written as JSON, whatever its type: with larder's feature `json` |
+///
+/// `#[object(crate = my::larder)]` on the struct says where `larder` is found.
+#[proc_macro_derive(HashObject, attributes(field, object))]
+pub fn derive_hash_object(input: TokenStream) -> TokenStream {
+    derive_hash_object::expand(input.into()).into()
 }

@@ -1,0 +1,6 @@
+use larder_macros::HashObject;
+
+#[derive(HashObject)]
+struct Profile(String, u64);
+
+fn main() {}

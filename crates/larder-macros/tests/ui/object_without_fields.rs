@@ -1,0 +1,6 @@
+use larder_macros::HashObject;
+
+#[derive(HashObject)]
+struct Profile;
+
+fn main() {}
