@@ -10,7 +10,9 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use larder::{Cache, Entry, Error, Larder, Lifetime, Origin, RefreshAhead, Tag, ToKey, UserCache};
+use larder::{
+    Cache, Entry, Error, Larder, Lifetime, Origin, RefreshAhead, Tag, ToKey, UserCache, cached,
+};
 use support::{PATIENT, Server};
 
 /// What is there at the first poll, and how often it allocated.
@@ -71,6 +73,30 @@ async fn every_kind_of_key(larder: &Larder) {
     let (entry, count) = at_once(|| async { owned.of("ada").get_or_load(&17, load).await });
     is_near(&entry.unwrap());
     assert_eq!(count, 0, "the way to a user's part too");
+}
+
+/// A function with a cache in front of it.
+#[derive(Clone)]
+struct Texts {
+    cache: UserCache<(u64, u32), String>,
+}
+
+impl Texts {
+    #[cached(cache = self.cache, user = *user, key = (id, page), fails_with = std::io::Error)]
+    async fn text(&self, user: &str, id: u64, page: u32) -> Result<Entry<String>, Error> {
+        let _ = (self, user, id, page);
+        load().await
+    }
+}
+
+#[tokio::test]
+async fn a_hit_through_a_cached_function_allocates_nothing() {
+    let larder = Larder::builder("test").open().await.unwrap();
+    let texts = Texts { cache: larder.cache("texts").per_user().unwrap() };
+    texts.text("ada", 17, 1).await.unwrap();
+    let (entry, count) = at_once(|| texts.text("ada", 17, 1));
+    is_near(&entry.unwrap());
+    assert_eq!(count, 0);
 }
 
 #[tokio::test]
