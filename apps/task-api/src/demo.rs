@@ -6,14 +6,18 @@
 use std::io::{self, Write};
 use std::net::SocketAddr;
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
-use axum::{Json, Router};
 use jiff::{SignedDuration, Span, Timestamp, tz::TimeZone};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use uuid::{NoContext, Uuid};
 
+use crate::docs::answers::OfABody;
 use crate::fields::{Body, text};
 use crate::problem::Problem;
 use crate::session::Sessions;
@@ -31,9 +35,53 @@ const PRINTED_TOKEN_SECS: u64 = 24 * 60 * 60;
 const CHALLENGE: &str = r#"Bearer realm="task-api""#;
 
 /// `/auth/token`.
-pub(crate) fn routes() -> Router<App> {
-    Router::new().route("/auth/token", post(token))
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(token))
 }
+
+/// Who a user of the demo says he is.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "read field by field; its shape is for the document")]
+struct Login {
+    #[schema(example = "ada")]
+    user: String,
+    #[schema(example = "demo")]
+    password: String,
+}
+
+/// A token, in the words of RFC 6749.
+#[derive(Serialize, ToSchema)]
+struct Given {
+    access_token: String,
+    #[schema(example = "Bearer")]
+    token_type: &'static str,
+    /// In so many seconds.
+    #[schema(example = 3600)]
+    expires_in: u64,
+}
+
+/// A token for a user of the demo
+#[utoipa::path(
+    post, path = "/auth/token", tag = "demo", operation_id = "give_token",
+    request_body = Login,
+    responses(
+        (
+            status = 200, description = "The token.", body = Given,
+            headers(("Cache-Control" = String, description = "`no-store`"))
+        ),
+        (
+            status = 401, description = "No such user, or a wrong password.",
+            body = Problem, content_type = "application/problem+json",
+            headers(("WWW-Authenticate" = String, description = "`Bearer realm=\"task-api\"`"))
+        ),
+        (
+            status = 500, description = "The token cannot be signed.",
+            body = Problem, content_type = "application/problem+json"
+        ),
+        OfABody
+    )
+)]
 
 async fn token(State(app): State<App>, Body(mut fields): Body) -> Result<Response, Problem> {
     let name = fields.require("user", text);
@@ -45,9 +93,7 @@ async fn token(State(app): State<App>, Body(mut fields): Body) -> Result<Respons
         return Err(Problem::unauthorized("no such user, or a wrong password", CHALLENGE));
     };
     let token = app.sessions.sign(&user, TOKEN_SECS).map_err(|why| Problem::internal(&why))?;
-    let body = serde_json::json!({
-        "access_token": token, "token_type": "Bearer", "expires_in": TOKEN_SECS,
-    });
+    let body = Given { access_token: token, token_type: "Bearer", expires_in: TOKEN_SECS };
     let unkept = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
     Ok((unkept, Json(body)).into_response())
 }
@@ -113,6 +159,10 @@ pub(crate) fn print(sessions: &Sessions, address: SocketAddr) -> io::Result<()> 
     writeln!(out, "{curl} {tasks}")?;
     writeln!(out, "\nThe same again, from the cache: X-Cache says HIT, and there is no db.")?;
     writeln!(out, "{curl} {tasks}")?;
+    writeln!(
+        out,
+        "\nThe API, to read and to try (Authorize takes a token): http://{address}/docs/"
+    )?;
     writeln!(out, "\nA new task. Then try the first line again: a MISS, and the task is there.")?;
     writeln!(out, "{curl} {json} -d '{{\"title\": \"buy milk\"}}' {tasks}")?;
     out.flush()

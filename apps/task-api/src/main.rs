@@ -22,6 +22,7 @@ mod app;
 mod body_wait;
 mod connections;
 mod demo;
+mod docs;
 mod fields;
 mod problem;
 mod redis_tls;

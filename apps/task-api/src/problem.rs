@@ -4,30 +4,41 @@
 //! only the operator can mend (the database's own words, an address) goes to the log, never into it.
 
 use axum::Json;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
+
+/// The most characters of a path that are repeated in an answer.
+const PATH_SHOWN_MAX: usize = 200;
 
 /// What `type` is when fields are named in `errors`; everything else is told by its status alone.
 const INVALID: &str = "urn:task-api:invalid-fields";
 
-/// An error as a client sees it.
-#[derive(Debug, Serialize)]
+/// What went wrong, and what to do about it (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Problem {
+    /// `urn:task-api:invalid-fields` where `errors` names fields, else `about:blank`.
     #[serde(rename = "type")]
     kind: &'static str,
+    /// What the status is called.
     title: &'static str,
+    /// The status of the answer.
     #[serde(serialize_with = "as_number")]
+    #[schema(value_type = u16, minimum = 400, maximum = 599)]
     status: StatusCode,
+    /// For people.
     detail: String,
+    /// Each field that is wrong: of the body, the query or the path. Absent where it is no field.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     errors: Vec<FieldError>,
     #[serde(skip)]
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// What is wrong with one field.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
 pub(crate) struct FieldError {
     pub(crate) field: String,
     pub(crate) detail: String,
@@ -57,6 +68,11 @@ impl Problem {
     pub(crate) fn field(status: StatusCode, field: &str, detail: impl Into<String>) -> Problem {
         let error = FieldError { field: field.to_owned(), detail: detail.into() };
         Problem::fields(status, vec![error])
+    }
+
+    /// There is no such route.
+    pub(crate) fn nothing_at(uri: &Uri) -> Problem {
+        Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {}", shown(uri)))
     }
 
     /// Nobody, or nobody we believe: what to send is in `WWW-Authenticate`.
@@ -99,6 +115,11 @@ impl IntoResponse for Problem {
         headers.extend(self.headers);
         response
     }
+}
+
+/// A path as it is repeated to who sent it: not without end.
+pub(crate) fn shown(uri: &Uri) -> String {
+    uri.path().chars().take(PATH_SHOWN_MAX).collect()
 }
 
 fn as_number<S: serde::Serializer>(status: &StatusCode, out: S) -> Result<S::Ok, S::Error> {

@@ -30,7 +30,8 @@ pub(crate) async fn serve(
     mut signals: Signals,
 ) -> Result<(), String> {
     let tasks = app.tasks.clone();
-    let mut connections = Connections::new(router(app), head_wait);
+    let router = router(app).map_err(|why| format!("cannot write the API's document: {why}"))?;
+    let mut connections = Connections::new(router, head_wait);
     tokio::select! {
         never = connections.accept(&mut listener) => match never {},
         () = signals.next() => tracing::info!("stopping; a second signal stops at once"),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::session::Sessions;
 use crate::tasks::CachedTasks;
@@ -32,7 +33,7 @@ pub(crate) enum ResponseCache {
 }
 
 /// Where the cache's shared side is.
-#[derive(Clone, Copy, Serialize)]
+#[derive(Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Far {
     Redis,

@@ -1,10 +1,17 @@
 //! From what a client sent to what [`model`](super::model) means: the only place where limits are set.
 //!
-//! Every limit is told in the answer that refuses, so nobody has to look it up.
+//! Every limit is told in the answer that refuses, so nobody has to look it up; and in the document, which is
+//! made of the same numbers.
 
 use axum::http::StatusCode;
 use jiff::civil::Date;
-use serde_json::Value;
+use serde_json::{Value, json};
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{
+    AdditionalProperties, KnownFormat, ObjectBuilder, Schema, SchemaFormat, SchemaType, Type,
+};
+use utoipa::openapi::{Ref, RefOr, Required};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::model::{NewTask, PageKey, Status, TaskChange, TaskId};
 use crate::fields::{Fields, text};
@@ -109,10 +116,94 @@ fn count(most: u32) -> impl FnOnce(Value) -> Result<u32, String> {
     }
 }
 
+impl PartialSchema for NewTask {
+    fn schema() -> RefOr<Schema> {
+        of_a_body("`todo` unless said.")
+            .required("title")
+            .description(Some("A task that is to be."))
+            .examples([json!({ "title": "buy milk", "due": "2026-11-30" })])
+            .into()
+    }
+}
+
+impl ToSchema for NewTask {}
+
+impl PartialSchema for TaskChange {
+    fn schema() -> RefOr<Schema> {
+        of_a_body("How far it is.")
+            .min_properties(Some(1))
+            .description(Some("What is to be changed. What is not named stays as it is."))
+            .examples([json!({ "status": "done", "due": null })])
+            .into()
+    }
+}
+
+impl ToSchema for TaskChange {}
+
+/// The fields that both may have. No other is taken.
+fn of_a_body(of_status: &str) -> ObjectBuilder {
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let or_null = || SchemaType::from_iter([Type::String, Type::Null]);
+    let title = text()
+        .min_length(Some(1))
+        .max_length(Some(TITLE_CHARS_MAX))
+        .description(Some("One line: not blank, without control characters."));
+    let description = text()
+        .schema_type(or_null())
+        .max_length(Some(DESCRIPTION_CHARS_MAX))
+        .description(Some("Null: there is none."));
+    let status =
+        text().enum_values(Some(Status::ALL.map(Status::as_str))).description(Some(of_status));
+    let due = text()
+        .schema_type(or_null())
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Date)))
+        .description(Some("The day by which it should be done. Null: there is none."));
+    ObjectBuilder::new()
+        .property("title", title)
+        .property("description", description)
+        .property("status", status)
+        .property("due", due)
+        .additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(false)))
+}
+
+/// What may stand behind the `?` of a list.
+pub(super) struct PageQuery;
+
+impl IntoParams for PageQuery {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let status: RefOr<Schema> = Ref::from_schema_name("Status").into();
+        [
+            ("page", "Which page. Behind the last there are no tasks.", counted(PAGE_MAX, 1)),
+            ("per_page", "How many tasks a page has.", counted(PER_PAGE_MAX, PER_PAGE)),
+            ("status", "Only tasks of this status.", status),
+        ]
+        .map(|(name, about, schema)| query(name, about, schema))
+        .into()
+    }
+}
+
+fn query(name: &str, about: &str, schema: RefOr<Schema>) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Query)
+        .required(Required::False)
+        .description(Some(about))
+        .schema(Some(schema))
+        .build()
+}
+
+/// What [`count`] takes.
+fn counted(most: u32, unless_said: u32) -> RefOr<Schema> {
+    ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .minimum(Some(1))
+        .maximum(Some(most))
+        .default(Some(unless_said.into()))
+        .into()
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

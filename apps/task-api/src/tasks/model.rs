@@ -8,11 +8,13 @@ use std::fmt;
 
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// Whose a task is: the `sub` of a verified token.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
+#[schema(value_type = String, example = "ada")]
 pub(crate) struct UserId(String);
 
 /// The longest user id, in bytes. It is part of every cache key.
@@ -32,8 +34,11 @@ impl UserId {
 }
 
 /// Names one task. A UUID v7, so that later tasks have greater ids.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
 #[serde(transparent)]
+#[schema(value_type = Uuid, example = "0198f1f0-9d2c-7cc0-8000-000000000000")]
 pub(crate) struct TaskId(pub(crate) Uuid);
 
 impl TaskId {
@@ -56,7 +61,7 @@ impl fmt::Display for TaskId {
 }
 
 /// How far a task is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Status {
     Todo,
@@ -81,16 +86,22 @@ impl Status {
 }
 
 /// One task, as it is kept and as clients see it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Task {
     pub(crate) id: TaskId,
     pub(crate) user: UserId,
+    #[schema(example = "buy milk")]
     pub(crate) title: String,
+    #[schema(required)]
     pub(crate) description: Option<String>,
     pub(crate) status: Status,
     /// The day by which it should be done.
+    #[schema(required, value_type = Option<String>, format = Date, example = "2026-11-30")]
     pub(crate) due: Option<Date>,
+    #[schema(value_type = String, format = DateTime, example = "2026-11-26T08:00:00Z")]
     pub(crate) created: Timestamp,
+    /// When it was last changed.
+    #[schema(value_type = String, format = DateTime, example = "2026-11-26T08:00:00Z")]
     pub(crate) updated: Timestamp,
 }
 
@@ -159,10 +170,14 @@ pub(crate) struct PageKey {
 }
 
 /// One page of a user's tasks.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Page {
+    /// Newest first. Behind the last page there are none.
     pub(crate) tasks: Vec<Task>,
+    /// Which page it is, from 1.
+    #[schema(example = 1)]
     pub(crate) page: u32,
+    #[schema(example = 10)]
     pub(crate) per_page: u32,
     /// How many tasks there are on all pages.
     pub(crate) total: u64,

@@ -82,6 +82,7 @@ fn layer(
     CacheLayer::new(larder)
         .rule(Rule::for_route(LIFETIME))
         .bypass_on([])
+        .make_etags()
         .tagged_by(tags)
         .audience(audience)
 }

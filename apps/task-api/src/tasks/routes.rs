@@ -6,19 +6,22 @@
 //! cache of their [responses](super::responses); the handlers know nothing of it.
 
 use axum::Json;
-use axum::Router;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get};
+use axum::routing::MethodRouter;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt};
+use utoipa_axum::routes;
 
 use super::cached::Way;
 use super::input;
-use super::model::TaskId;
+use super::input::PageQuery;
+use super::model::{NewTask, Page, Task, TaskChange, TaskId};
 use super::repository::RepositoryError;
 use super::responses::Responses;
+use crate::docs::answers::{self, OfABody, OfAPart, OfAQuery, OfATask, OfAUser};
 use crate::fields::{Body, NoQuery, Query};
 use crate::problem::Problem;
 use crate::session::{Session, verified};
@@ -28,14 +31,20 @@ const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// `/tasks` and all below.
-pub(crate) fn routes(app: &App) -> Router<App> {
+pub(crate) fn routes(app: &App) -> OpenApiRouter<App> {
     let verified = from_fn_with_state(app.clone(), verified);
-    let (list, find) =
-        (kept(app, get(list), Responses::of_pages), kept(app, get(find), Responses::of_task));
-    Router::new()
-        .route("/tasks", list.post(create).route_layer(verified.clone()))
-        .route("/tasks/{id}", find.patch(change).delete(remove).route_layer(verified))
-        .layer(map_response(bypassed))
+    let of_users =
+        |routes: UtoipaMethodRouter<App>| routes.map(|to| to.route_layer(verified.clone()));
+    let list = routes!(list).map(|list| kept(app, list, Responses::of_pages));
+    let find = routes!(find).map(|find| kept(app, find, Responses::of_task));
+    let mut routes = OpenApiRouter::new()
+        .routes(of_users(list))
+        .routes(of_users(routes!(create)))
+        .routes(of_users(find))
+        .routes(of_users(routes!(change, remove)))
+        .layer(map_response(bypassed));
+    answers::with_headers_of_the_cache(routes.get_openapi_mut());
+    routes
 }
 
 /// A route that reads, behind the cache of its responses unless that is turned off.
@@ -51,6 +60,12 @@ fn kept(
     }
 }
 
+/// A page of the user's tasks, newest first
+#[utoipa::path(
+    get, path = "/tasks", tag = "tasks", operation_id = "list_tasks", security(("token" = [])),
+    params(PageQuery),
+    responses((status = 200, description = "The page.", body = Page), OfAPart, OfAQuery, OfAUser)
+)]
 async fn list(
     State(app): State<App>,
     session: Session,
@@ -61,6 +76,15 @@ async fn list(
     Ok((told(&page.way), Json(&*page.value)).into_response())
 }
 
+/// One of the user's tasks
+#[utoipa::path(
+    get, path = "/tasks/{id}", tag = "tasks", operation_id = "find_task", security(("token" = [])),
+    params(("id" = TaskId, Path, description = "The task.")),
+    responses(
+        (status = 200, description = "The task.", body = Task),
+        OfAPart, OfAQuery, OfATask, OfAUser
+    )
+)]
 async fn find(
     State(app): State<App>,
     session: Session,
@@ -75,6 +99,18 @@ async fn find(
     })
 }
 
+/// Makes a task
+#[utoipa::path(
+    post, path = "/tasks", tag = "tasks", operation_id = "create_task", security(("token" = [])),
+    request_body = NewTask,
+    responses(
+        (
+            status = 201, description = "The task, as it is now.", body = Task,
+            headers(("Location" = String, description = "Its path."))
+        ),
+        OfABody, OfAUser
+    )
+)]
 async fn create(
     State(app): State<App>,
     session: Session,
@@ -87,6 +123,14 @@ async fn create(
     Ok((StatusCode::CREATED, location, Json(task)).into_response())
 }
 
+/// Changes the fields that are named
+#[utoipa::path(
+    patch, path = "/tasks/{id}", tag = "tasks", operation_id = "change_task",
+    security(("token" = [])),
+    params(("id" = TaskId, Path, description = "The task.")),
+    request_body = TaskChange,
+    responses((status = 200, description = "The task, as it is now.", body = Task), OfABody, OfATask, OfAUser)
+)]
 async fn change(
     State(app): State<App>,
     session: Session,
@@ -99,6 +143,13 @@ async fn change(
     task.map(|task| Json(task).into_response()).ok_or_else(|| no_such_task(id))
 }
 
+/// Deletes a task
+#[utoipa::path(
+    delete, path = "/tasks/{id}", tag = "tasks", operation_id = "delete_task",
+    security(("token" = [])),
+    params(("id" = TaskId, Path, description = "The task.")),
+    responses((status = 204, description = "It is no more."), OfAQuery, OfATask, OfAUser)
+)]
 async fn remove(
     State(app): State<App>,
     session: Session,

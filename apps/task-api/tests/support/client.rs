@@ -77,9 +77,18 @@ impl Client {
             self.agent.run(request.body(body.to_owned()).unwrap())
         };
         let mut answer = answer.unwrap_or_else(|why| panic!("{method} {path}: {why}"));
-        let text = answer.body_mut().read_to_string().unwrap();
-        let body = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() };
-        Answer { status: answer.status().as_u16(), body, headers: answer.headers().clone() }
+        let bytes = answer.body_mut().with_config().limit(8 << 20).read_to_vec().unwrap();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        let kind = headers.get("content-type").map_or("", |kind| kind.to_str().unwrap());
+        let body = match text.is_empty() {
+            true => Value::Null,
+            false if kind.ends_with("json") && status != 206 => {
+                serde_json::from_str(&text).unwrap()
+            }
+            false => Value::String(text),
+        };
+        Answer { status, body, headers }
     }
 
     /// Makes a task, and gives the path it has.
@@ -99,6 +108,11 @@ impl Answer {
     /// A header, or nothing.
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The names of all headers.
+    pub(crate) fn headers(&self) -> impl Iterator<Item = &str> {
+        self.headers.keys().map(|name| name.as_str())
     }
 
     pub(crate) fn x_cache(&self) -> &str {

@@ -14,14 +14,16 @@ mod client;
 #[cfg(feature = "mongodb")]
 mod mongo;
 mod redis;
+mod schema;
 mod service;
 
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub(crate) use client::Client;
+pub(crate) use client::{Answer, Client};
 pub(crate) use redis::Redis;
+pub(crate) use schema::Document;
 pub(crate) use service::{SECRET, Service, refused, token, token_of};
 
 /// How long anything may take before a test gives up on it. No test waits this long when all is well.
