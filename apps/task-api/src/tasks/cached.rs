@@ -142,13 +142,15 @@ impl CachedTasks {
         change: TaskChange,
     ) -> Result<Option<Task>, RepositoryError> {
         let (source, owner) = (self.source.clone(), user.clone());
-        self.write(user, id, async move { source.update(&owner, id, change).await }).await
+        let changed = self.write(user, id, async move { source.update(&owner, id, change).await });
+        Ok(changed.await?.map(|changed| changed.task))
     }
 
     /// Whether there was such a task.
     pub(crate) async fn delete(&self, user: &UserId, id: TaskId) -> Result<bool, RepositoryError> {
         let (source, owner) = (self.source.clone(), user.clone());
-        self.write(user, id, async move { source.delete(&owner, id).await }).await
+        let deleted = self.write(user, id, async move { source.delete(&owner, id).await });
+        Ok(deleted.await?.is_some())
     }
 
     /// Commits, then invalidates, whatever becomes of the caller.

@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use jiff::civil::date;
 use tokio::task::JoinSet;
 
-use super::model::{NewTask, PageKey, Status, Task, TaskChange, TaskId, UserId};
+use super::model::{Changed, NewTask, PageKey, Status, Task, TaskChange, TaskId, UserId};
 use super::repository::{Repository, RepositoryError};
 use super::sqlite::{Place, Sqlite};
 
@@ -87,6 +88,9 @@ macro_rules! promises {
             changes_of_two_processes_both_hold
             two_processes_share_a_database
             what_was_deleted_is_gone
+            a_change_tells_how_far_the_task_was
+            when_a_user_was_here_never_goes_back
+            many_may_note_one_user_at_once
             a_seed_falls_only_on_empty_ground
             strange_text_comes_back_as_it_went
             after_its_end_it_answers_with_an_error
@@ -149,7 +153,7 @@ async fn a_task_is_found_by_its_owner_alone(scene: Scene) {
     scene.tasks.create(task.clone()).await.unwrap();
     assert_eq!(scene.tasks.find(&grace, task.id).await.unwrap(), None);
     assert_eq!(scene.tasks.update(&grace, task.id, titled("mine")).await.unwrap(), None);
-    assert!(!scene.tasks.delete(&grace, task.id).await.unwrap());
+    assert_eq!(scene.tasks.delete(&grace, task.id).await.unwrap(), None);
     assert_eq!(scene.tasks.page(&grace, page(1, 10)).await.unwrap().total, 0);
     assert_eq!(scene.tasks.find(&task.user, task.id).await.unwrap(), Some(task.clone()));
 }
@@ -202,7 +206,7 @@ async fn a_change_touches_what_it_names(scene: Scene) {
     scene.tasks.create(before.clone()).await.unwrap();
     let change =
         TaskChange { status: Some(Status::Done), due: Some(None), ..TaskChange::default() };
-    let after = scene.tasks.update(&before.user, before.id, change).await.unwrap().unwrap();
+    let after = scene.tasks.update(&before.user, before.id, change).await.unwrap().unwrap().task;
     assert!(after.updated >= before.updated);
     let expected =
         Task { status: Status::Done, due: None, updated: after.updated, ..before.clone() };
@@ -242,10 +246,56 @@ async fn changes_of_two_processes_both_hold(scene: Scene) {
 async fn what_was_deleted_is_gone(scene: Scene) {
     let task = task("ada", "milk", Status::Todo);
     scene.tasks.create(task.clone()).await.unwrap();
-    assert!(scene.tasks.delete(&task.user, task.id).await.unwrap());
-    assert!(!scene.tasks.delete(&task.user, task.id).await.unwrap());
+    assert_eq!(scene.tasks.delete(&task.user, task.id).await.unwrap(), Some(task.clone()));
+    assert_eq!(scene.tasks.delete(&task.user, task.id).await.unwrap(), None);
     assert_eq!(scene.tasks.find(&task.user, task.id).await.unwrap(), None);
     assert_eq!(scene.tasks.page(&task.user, page(1, 10)).await.unwrap().tasks, []);
+}
+
+async fn a_change_tells_how_far_the_task_was(scene: Scene) {
+    let task = task("ada", "milk", Status::Todo);
+    scene.tasks.create(task.clone()).await.unwrap();
+    for (to, was, closes) in [
+        (Some(Status::Doing), Status::Todo, 0),
+        (Some(Status::Done), Status::Doing, 1),
+        (Some(Status::Done), Status::Done, 0),
+        (None, Status::Done, 0),
+        (Some(Status::Todo), Status::Done, -1),
+    ] {
+        let change = TaskChange { status: to, ..titled("oats") };
+        let changed = scene.tasks.update(&task.user, task.id, change).await.unwrap().unwrap();
+        assert_eq!((changed.was, changed.closes()), (was, closes));
+        let found = scene.tasks.find(&task.user, task.id).await.unwrap().unwrap();
+        assert_eq!(changed, Changed { task: found, was });
+    }
+}
+
+/// It may be said late, twice, and in another order.
+async fn when_a_user_was_here_never_goes_back(scene: Scene) {
+    let at = |ms: i64| Timestamp::from_millisecond(1_790_000_000_000 + ms).unwrap();
+    let (ada, grace) = (user("ada"), user("o'brien|{1}.$x"));
+    assert_eq!(scene.tasks.last_seen(&ada).await.unwrap(), None);
+    scene.tasks.saw(Vec::new()).await.unwrap();
+    let both = vec![(ada.clone(), at(5)), (grace.clone(), at(1)), (ada.clone(), at(3))];
+    scene.tasks.saw(both).await.unwrap();
+    for (ms, then) in [(4, 5), (5, 5), (9, 9), (0, 9)] {
+        scene.tasks.saw(vec![(ada.clone(), at(ms))]).await.unwrap();
+        assert_eq!(scene.another().await.last_seen(&ada).await.unwrap(), Some(at(then)));
+    }
+    assert_eq!(scene.tasks.last_seen(&grace).await.unwrap(), Some(at(1)));
+}
+
+async fn many_may_note_one_user_at_once(scene: Scene) {
+    let (ada, other) = (user("ada"), scene.another().await);
+    let at = |nth: i64| Timestamp::from_second(1_790_000_000 + nth).unwrap();
+    let mut notes = JoinSet::new();
+    for nth in 0..40 {
+        let tasks = if nth % 2 == 0 { scene.tasks.clone() } else { other.clone() };
+        let noted = vec![(ada.clone(), at(nth))];
+        notes.spawn(async move { tasks.saw(noted).await });
+    }
+    assert!(notes.join_all().await.iter().all(Result::is_ok));
+    assert_eq!(scene.tasks.last_seen(&ada).await.unwrap(), Some(at(39)));
 }
 
 /// Many handles, each with a seed of its own, at the same moment: the whole of one falls, and of the others
@@ -283,7 +333,7 @@ async fn a_seed_falls_only_on_empty_ground(scene: Scene) {
         assert_eq!(ids, expected);
         assert!(!scene.tasks.seed(seed()).await.unwrap());
         for task in there {
-            assert!(scene.tasks.delete(&task.user, task.id).await.unwrap());
+            assert!(scene.tasks.delete(&task.user, task.id).await.unwrap().is_some());
         }
     }
 }

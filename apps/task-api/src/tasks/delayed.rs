@@ -7,7 +7,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::model::{Page, PageKey, Task, TaskChange, TaskId, UserId};
+use jiff::Timestamp;
+
+use super::model::{Changed, Page, PageKey, Task, TaskChange, TaskId, UserId};
 use super::repository::{Asked, Repository};
 
 /// Adds a delay to every query of another repository.
@@ -44,12 +46,20 @@ impl Repository for Delayed {
         self.after(self.inner.page(user, key))
     }
 
-    fn update(&self, user: &UserId, id: TaskId, change: TaskChange) -> Asked<'_, Option<Task>> {
+    fn update(&self, user: &UserId, id: TaskId, change: TaskChange) -> Asked<'_, Option<Changed>> {
         self.after(self.inner.update(user, id, change))
     }
 
-    fn delete(&self, user: &UserId, id: TaskId) -> Asked<'_, bool> {
+    fn delete(&self, user: &UserId, id: TaskId) -> Asked<'_, Option<Task>> {
         self.after(self.inner.delete(user, id))
+    }
+
+    fn saw(&self, users: Vec<(UserId, Timestamp)>) -> Asked<'_, ()> {
+        self.after(self.inner.saw(users))
+    }
+
+    fn last_seen(&self, user: &UserId) -> Asked<'_, Option<Timestamp>> {
+        self.after(self.inner.last_seen(user))
     }
 
     fn seed(&self, tasks: Vec<Task>) -> Asked<'_, bool> {

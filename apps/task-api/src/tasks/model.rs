@@ -153,6 +153,20 @@ impl TaskChange {
     }
 }
 
+/// A task that was changed, and how far it was before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Changed {
+    pub(crate) task: Task,
+    pub(crate) was: Status,
+}
+
+impl Changed {
+    /// How many more tasks are done by it: one, none, or one less.
+    pub(crate) fn closes(&self) -> i64 {
+        i64::from(self.task.status == Status::Done) - i64::from(self.was == Status::Done)
+    }
+}
+
 /// The clock, in whole milliseconds: what the database keeps.
 pub(crate) fn now() -> Timestamp {
     let now = Timestamp::now();

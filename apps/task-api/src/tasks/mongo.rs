@@ -16,13 +16,14 @@
 use std::future::IntoFuture;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::error::{Error, ErrorKind, WriteFailure};
 use mongodb::options::ReturnDocument;
 use mongodb::{Client, Collection, Database};
 use tokio::sync::{Semaphore, TryAcquireError};
 
-use super::model::{Page, PageKey, Status, Task, TaskChange, TaskId, UserId, now};
+use super::model::{Changed, Page, PageKey, Status, Task, TaskChange, TaskId, UserId, now};
 use super::repository::{Asked, Repository, RepositoryError};
 
 mod document;
@@ -31,7 +32,7 @@ mod seed;
 #[cfg(test)]
 mod tests;
 
-use document::{TaskDocument, id_of, moment};
+use document::{TaskDocument, UserDocument, id_of, moment};
 
 /// How many questions may be under way.
 const QUESTIONS_MAX: u32 = 1024;
@@ -43,6 +44,7 @@ pub(crate) struct Mongo {
     client: Client,
     database: Database,
     tasks: Collection<TaskDocument>,
+    users: Collection<UserDocument>,
     /// One permit for each question under way; closed when the database is.
     questions: Semaphore,
 }
@@ -54,8 +56,9 @@ impl Mongo {
     /// In words for the operator, never with the URL's password: it cannot be read, or nothing answers.
     pub(crate) async fn open(url: &str) -> Result<Mongo, String> {
         let (client, database) = open::open(url).await?;
-        let tasks = database.collection(open::TASKS);
-        Ok(Mongo { client, database, tasks, questions: Semaphore::new(QUESTIONS_MAX as usize) })
+        let (tasks, users) = (database.collection(open::TASKS), database.collection(open::USERS));
+        let questions = Semaphore::new(QUESTIONS_MAX as usize);
+        Ok(Mongo { client, database, tasks, users, questions })
     }
 
     /// Asks, if there is room, and waits no longer than is good.
@@ -108,20 +111,51 @@ impl Repository for Mongo {
         })
     }
 
-    fn update(&self, user: &UserId, id: TaskId, change: TaskChange) -> Asked<'_, Option<Task>> {
-        let the_one = the_one(user, id);
+    /// What it was comes back: what it is follows from that and the change, by the same rules.
+    fn update(&self, user: &UserId, id: TaskId, change: TaskChange) -> Asked<'_, Option<Changed>> {
+        let (the_one, at) = (the_one(user, id), now());
         let step = self
             .tasks
-            .find_one_and_update(the_one, changed(change))
-            .return_document(ReturnDocument::After);
-        Box::pin(async move { read(self.ask(step).await?) })
+            .find_one_and_update(the_one, changed(change.clone(), at))
+            .return_document(ReturnDocument::Before);
+        Box::pin(async move {
+            let Some(mut task) = read(self.ask(step).await?)? else { return Ok(None) };
+            let was = task.status;
+            change.apply(&mut task, at);
+            Ok(Some(Changed { task, was }))
+        })
     }
 
-    fn delete(&self, user: &UserId, id: TaskId) -> Asked<'_, bool> {
+    fn delete(&self, user: &UserId, id: TaskId) -> Asked<'_, Option<Task>> {
         let the_one = the_one(user, id);
-        Box::pin(
-            async move { Ok(self.ask(self.tasks.delete_one(the_one)).await?.deleted_count > 0) },
-        )
+        Box::pin(async move { read(self.ask(self.tasks.find_one_and_delete(the_one)).await?) })
+    }
+
+    fn saw(&self, users: Vec<(UserId, Timestamp)>) -> Asked<'_, ()> {
+        Box::pin(async move {
+            for (user, at) in users {
+                let note = || async {
+                    let later = doc! { "$max": { "last_seen": moment(at) } };
+                    self.users.update_one(doc! { "_id": user.as_str() }, later).upsert(true).await
+                };
+                let noted = match self.ask(Box::pin(note())).await {
+                    // Two that make one document at once: the second finds it now.
+                    Err(RepositoryError::Failed(_)) => self.ask(Box::pin(note())).await,
+                    noted => noted,
+                };
+                noted?;
+            }
+            Ok(())
+        })
+    }
+
+    fn last_seen(&self, user: &UserId) -> Asked<'_, Option<Timestamp>> {
+        let the_one = doc! { "_id": user.as_str() };
+        Box::pin(async move {
+            let found = self.ask(self.users.find_one(the_one)).await?;
+            let at = found.map(|found| found.last_seen()).transpose();
+            at.map_err(RepositoryError::Failed)
+        })
     }
 
     fn seed(&self, tasks: Vec<Task>) -> Asked<'_, bool> {
@@ -165,7 +199,7 @@ fn shown(user: &UserId, status: Option<Status>) -> (Document, Document) {
 }
 
 /// What becomes of each field. `updated` never goes back, whatever the clock does.
-fn changed(change: TaskChange) -> Document {
+fn changed(change: TaskChange, at: Timestamp) -> Document {
     let TaskChange { title, description, status, due } = change;
     let fields = [
         ("title", title.map(Bson::from)),
@@ -175,7 +209,7 @@ fn changed(change: TaskChange) -> Document {
     ];
     let named = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     let named = Document::from_iter(named);
-    let mut step = doc! { "$max": { "updated": moment(now()) } };
+    let mut step = doc! { "$max": { "updated": moment(at) } };
     // An empty `$set` is an error on servers before 5.0.
     if !named.is_empty() {
         step.insert("$set", named);

@@ -8,7 +8,9 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use super::model::{Page, PageKey, Task, TaskChange, TaskId, UserId};
+use jiff::Timestamp;
+
+use super::model::{Changed, Page, PageKey, Task, TaskChange, TaskId, UserId};
 
 /// A question under way. Boxed, so that `main` can choose the database when the process starts.
 pub(crate) type Asked<'a, T> =
@@ -25,11 +27,17 @@ pub(crate) trait Repository: Send + Sync + 'static {
     /// One page of a user's tasks, newest first. Behind the last page there are none.
     fn page(&self, user: &UserId, key: PageKey) -> Asked<'_, Page>;
 
-    /// Changes a user's task and gives it as it then is; None if there is no such task.
-    fn update(&self, user: &UserId, id: TaskId, change: TaskChange) -> Asked<'_, Option<Task>>;
+    /// Changes a user's task and gives it as it then is, with what it was; None if there is no such task.
+    fn update(&self, user: &UserId, id: TaskId, change: TaskChange) -> Asked<'_, Option<Changed>>;
 
-    /// Whether there was such a task; now there is none.
-    fn delete(&self, user: &UserId, id: TaskId) -> Asked<'_, bool>;
+    /// The task that there was, if there was one; now there is none.
+    fn delete(&self, user: &UserId, id: TaskId) -> Asked<'_, Option<Task>>;
+
+    /// Notes when users were here. What is noted never goes back: it may be said again, late, and in any order.
+    fn saw(&self, users: Vec<(UserId, Timestamp)>) -> Asked<'_, ()>;
+
+    /// When a user was last noted to be here.
+    fn last_seen(&self, user: &UserId) -> Asked<'_, Option<Timestamp>>;
 
     /// Keeps these tasks if there are none at all, of any user. Says whether it did; of several
     /// processes that try at once, one does.

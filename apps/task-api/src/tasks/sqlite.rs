@@ -13,10 +13,11 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{mpsc, oneshot};
 
-use super::model::{Page, PageKey, Task, TaskChange, TaskId, UserId};
+use super::model::{Changed, Page, PageKey, Task, TaskChange, TaskId, UserId};
 use super::repository::{Asked, Repository, RepositoryError};
 
 mod queries;
@@ -127,14 +128,23 @@ impl Repository for Sqlite {
         self.ask(move |connection| queries::page(connection, &user, key))
     }
 
-    fn update(&self, user: &UserId, id: TaskId, change: TaskChange) -> Asked<'_, Option<Task>> {
+    fn update(&self, user: &UserId, id: TaskId, change: TaskChange) -> Asked<'_, Option<Changed>> {
         let user = user.clone();
         self.ask(move |connection| queries::update(connection, &user, id, change))
     }
 
-    fn delete(&self, user: &UserId, id: TaskId) -> Asked<'_, bool> {
+    fn delete(&self, user: &UserId, id: TaskId) -> Asked<'_, Option<Task>> {
         let user = user.clone();
         self.ask(move |connection| queries::delete(connection, &user, id))
+    }
+
+    fn saw(&self, users: Vec<(UserId, Timestamp)>) -> Asked<'_, ()> {
+        self.ask(move |connection| queries::saw(connection, &users))
+    }
+
+    fn last_seen(&self, user: &UserId) -> Asked<'_, Option<Timestamp>> {
+        let user = user.clone();
+        self.ask(move |connection| queries::last_seen(connection, &user))
     }
 
     fn seed(&self, tasks: Vec<Task>) -> Asked<'_, bool> {

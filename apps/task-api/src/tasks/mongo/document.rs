@@ -70,3 +70,20 @@ impl TryFrom<TaskDocument> for Task {
         })
     }
 }
+
+/// What is known of a user, under the user's name.
+#[derive(Serialize, Deserialize)]
+pub(super) struct UserDocument {
+    #[serde(rename = "_id")]
+    user: String,
+    last_seen: DateTime,
+}
+
+impl UserDocument {
+    /// # Errors
+    /// When another program wrote there.
+    pub(super) fn last_seen(&self) -> Result<Timestamp, String> {
+        Timestamp::from_millisecond(self.last_seen.timestamp_millis())
+            .map_err(|_| "a user's last_seen is out of all time".to_owned())
+    }
+}

@@ -13,8 +13,9 @@ use mongodb::{Client, Database, IndexModel};
 
 use super::words;
 
-/// The collection.
+/// The collections.
 pub(super) const TASKS: &str = "tasks";
+pub(super) const USERS: &str = "users";
 /// The database, if the URL names none.
 const DATABASE: &str = "tasks";
 /// How long a server is looked for, or a connection tried, unless the URL says so.

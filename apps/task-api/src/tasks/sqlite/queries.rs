@@ -7,7 +7,7 @@ use jiff::{Timestamp, civil::Date};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
-use crate::tasks::model::{Page, PageKey, Status, Task, TaskChange, TaskId, UserId, now};
+use crate::tasks::model::{Changed, Page, PageKey, Status, Task, TaskChange, TaskId, UserId, now};
 
 const COLUMNS: &str = "user, id, title, description, status, due, created_ms, updated_ms";
 
@@ -59,9 +59,10 @@ pub(super) fn update(
     user: &UserId,
     id: TaskId,
     change: TaskChange,
-) -> rusqlite::Result<Option<Task>> {
+) -> rusqlite::Result<Option<Changed>> {
     let step = immediate(connection)?;
     let Some(mut task) = find(&step, user, id)? else { return Ok(None) };
+    let was = task.status;
     change.apply(&mut task, now());
     step.prepare_cached(
         "UPDATE tasks SET title = ?3, description = ?4, status = ?5, due = ?6, updated_ms = ?7
@@ -77,13 +78,41 @@ pub(super) fn update(
         task.updated.as_millisecond(),
     ])?;
     step.commit()?;
-    Ok(Some(task))
+    Ok(Some(Changed { task, was }))
 }
 
-pub(super) fn delete(connection: &Connection, user: &UserId, id: TaskId) -> rusqlite::Result<bool> {
+pub(super) fn delete(
+    connection: &Connection,
+    user: &UserId,
+    id: TaskId,
+) -> rusqlite::Result<Option<Task>> {
+    let query = format!("DELETE FROM tasks WHERE user = ?1 AND id = ?2 RETURNING {COLUMNS}");
+    let mut statement = connection.prepare_cached(&query)?;
+    statement.query_row(params![user.as_str(), id.to_string()], task).optional()
+}
+
+pub(super) fn saw(
+    connection: &mut Connection,
+    users: &[(UserId, Timestamp)],
+) -> rusqlite::Result<()> {
+    let step = immediate(connection)?;
+    for (user, at) in users {
+        step.prepare_cached(
+            "INSERT INTO users (user, last_seen_ms) VALUES (?1, ?2)
+             ON CONFLICT (user) DO UPDATE SET last_seen_ms = max(last_seen_ms, excluded.last_seen_ms)",
+        )?
+        .execute(params![user.as_str(), at.as_millisecond()])?;
+    }
+    step.commit()
+}
+
+pub(super) fn last_seen(
+    connection: &Connection,
+    user: &UserId,
+) -> rusqlite::Result<Option<Timestamp>> {
     let mut statement =
-        connection.prepare_cached("DELETE FROM tasks WHERE user = ?1 AND id = ?2")?;
-    Ok(statement.execute(params![user.as_str(), id.to_string()])? > 0)
+        connection.prepare_cached("SELECT last_seen_ms FROM users WHERE user = ?1")?;
+    statement.query_row(params![user.as_str()], |row| moment(row, 0)).optional()
 }
 
 pub(super) fn seed(connection: &mut Connection, tasks: &[Task]) -> rusqlite::Result<bool> {

@@ -13,7 +13,7 @@ use super::Place;
 
 /// Which tables this program knows; kept in the file as `user_version`. To change them, add a step to
 /// [`migrate`] and count this up.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// `user, id` is the primary key: one b-tree finds a user's task and walks a user's tasks in order.
 /// The index does the same within one status.
@@ -30,6 +30,14 @@ const TABLES: &str = "
         PRIMARY KEY (user, id)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX tasks_by_status ON tasks (user, status, id);
+";
+
+/// Since version 2.
+const USERS: &str = "
+    CREATE TABLE users (
+        user         TEXT NOT NULL PRIMARY KEY,
+        last_seen_ms INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
 ";
 
 /// # Errors
@@ -77,6 +85,12 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
     if version == 0 {
         step.execute_batch(TABLES)?;
         version = 1;
+    }
+    if version == 1 {
+        step.execute_batch(USERS)?;
+        version = 2;
+    }
+    if version == VERSION {
         step.pragma_update(None, "user_version", version)?;
     }
     step.commit()?;
@@ -103,6 +117,30 @@ mod tests {
             let plan = plan(&connection, query);
             assert!(plan.contains(index) && !plan.contains("TEMP B-TREE"), "{plan}");
         }
+    }
+
+    /// A file that the program of before has made has no table of users.
+    #[test]
+    fn an_older_database_is_brought_up_to_date() {
+        let directory = std::env::temp_dir().join(format!("task-api-{}", uuid::Uuid::now_v7()));
+        std::fs::create_dir(&directory).unwrap();
+        let file = directory.join("tasks.db");
+        let old = Connection::open(&file).unwrap();
+        old.execute_batch(TABLES).unwrap();
+        old.execute_batch(
+            "INSERT INTO tasks VALUES ('ada', 'x', 'milk', NULL, 'todo', NULL, 1, 1)",
+        )
+        .unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        drop(old);
+        for _ in 0..2 {
+            let connection = open(&Place::File(file.clone()), LOCK).unwrap();
+            let count = |query: &str| connection.query_row(query, [], |row| row.get::<_, i64>(0));
+            assert_eq!(count("SELECT count(*) FROM tasks"), Ok(1));
+            assert_eq!(count("SELECT count(*) FROM users"), Ok(0));
+            assert_eq!(count("PRAGMA user_version"), Ok(VERSION));
+        }
+        std::fs::remove_dir_all(directory).unwrap();
     }
 
     #[test]
