@@ -234,6 +234,18 @@ async fn an_error_comes_back_as_the_bodys_own() {
     assert!(error.cause::<std::io::Error>().is_some(), "{error}");
 }
 
+/// A source in trouble is left alone for the length of the back-off; its error is remembered here, typed.
+#[tokio::test]
+async fn within_the_back_off_it_is_the_bodys_own_error_too() {
+    let larder = Larder::builder("test").open().await.unwrap();
+    let prices = larder.cache("patient").backoff(MINUTE).shared().unwrap();
+    let shop = Shop { prices, ..Shop::on(&larder) };
+    for _ in 0..2 {
+        assert!(matches!(shop.price("EUR".into(), 0).await, Err(Fault::NotFound(0))));
+    }
+    assert_eq!(shop.asked.times(), 1);
+}
+
 /// All who wait for one load have its error, and each has it typed.
 #[tokio::test]
 async fn who_joined_has_the_bodys_own_error_too() {

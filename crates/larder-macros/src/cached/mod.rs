@@ -253,12 +253,12 @@ impl Use<'_> {
         let Argument { name, kept, mutable, passed, .. } = self.argument;
         let name = if name == "self" { own("this") } else { name.clone() };
         let mutable = mutable.then(|| quote!(mut));
-        match passed {
-            Passed::Owned => quote!(let #mutable #name = #kept;),
-            Passed::Lent(to) if signature::anonymous(to).is_some() => {
-                quote!(let #mutable #name = &#kept;)
-            }
-            Passed::Lent(to) => quote!(let #mutable #name: &#to = &#kept;),
-        }
+        let to = match passed {
+            Passed::Owned => quote!(#name = #kept),
+            Passed::Lent(to) if signature::anonymous(to).is_some() => quote!(#name = &#kept),
+            Passed::Lent(to) => quote!(#name: &#to = &#kept),
+        };
+        // That a name was found in the body does not say that it is this one.
+        quote!(#[allow(unused_variables)] let #mutable #to;)
     }
 }
