@@ -32,10 +32,8 @@ mod tag;
 mod to_key;
 
 pub(crate) use namespace::{Named, Namespace, UserPart, parse};
-#[cfg(all(feature = "structures", feature = "redis"))]
-pub(crate) use shape::Name;
 #[cfg(feature = "structures")]
-pub(crate) use shape::Shape;
+pub(crate) use shape::{Name, Shape};
 pub use tag::Tag;
 pub(crate) use to_key::KeyBuf;
 pub use to_key::{KeyWriter, ToKey};
