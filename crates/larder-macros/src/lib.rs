@@ -130,6 +130,24 @@ pub fn derive_to_key(input: TokenStream) -> TokenStream {
 
 /// Writes `HashObject`: a struct with named fields, kept in a Redis hash field by field.
 ///
+/// ```
+/// use larder::structures::{HashObject, Object};
+///
+/// #[derive(HashObject)]
+/// struct Profile {
+///     name: String,
+///     #[field(default)]
+///     visits: u64,
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), larder::Error> {
+/// let larder = larder::Larder::builder("doc").open().await?;
+/// let profiles: Object<Profile> = larder.object("profile").open()?;
+/// profiles.of(&7).set_all(&Profile { name: "Ann".into(), visits: 0 }).await?;
+/// assert_eq!(profiles.of(&7).increment("visits", 1).await?, 1);
+/// # Ok(()) }
+/// ```
+///
 /// Each field is called as in the struct, and is what serde can write and read: numbers, strings, bools and enums
 /// without fields are text, which `redis-cli` shows and `HINCRBY` counts; all else is MessagePack. A field that is
 /// `None` is absent. The bounds that a generic struct needs for that are its own to write.

@@ -30,6 +30,8 @@ mod object;
 mod set;
 
 pub use feed::{FanOut, Feed, FeedBuilder, FeedItem, FeedOf, FeedPage, ItemId, Pushed};
+#[cfg(feature = "macros")]
+pub use larder_macros::HashObject;
 pub use object::{
     FieldReader, FieldWriter, HashObject, Object, ObjectBuilder, ObjectChange, ObjectOf,
     SomeFields, Written,

@@ -9,6 +9,7 @@ use crate::support::{Cluster, Proxy, Server, Way, until};
 
 on_every_side! {
     a_struct_comes_back_as_it_was,
+    what_was_derived_comes_back_too,
     some_fields_are_read_and_changed_without_the_others,
     a_change_is_made_only_if_the_object_is_as_it_should_be,
     numbers_are_counted_and_keep_their_bounds,
@@ -105,6 +106,35 @@ async fn a_struct_comes_back_as_it_was(scene: &Scene) {
         point.set_all(&value).await.unwrap();
         assert_eq!(point.get_all().await.unwrap(), Some(value));
     }
+}
+
+/// The same, by the macro.
+#[derive(Clone, Debug, PartialEq, HashObject)]
+struct Seat {
+    #[field(rename = "r")]
+    row: u32,
+    #[field(default)]
+    visits: i64,
+    #[field(with = "json")]
+    notes: Vec<String>,
+    holder: Option<String>,
+}
+
+async fn what_was_derived_comes_back_too(scene: &Scene) {
+    let seats: Object<Seat> = scene.larder.object("seat").open().unwrap();
+    let mine = seats.of(&(4, "b"));
+    let seat = Seat { row: 4, visits: 0, notes: vec!["aisle".into()], holder: Some("Ann".into()) };
+    assert_eq!(mine.create(&seat).await.unwrap(), Written::Done);
+    assert_eq!(mine.get_all().await.unwrap(), Some(seat.clone()));
+    assert_eq!(mine.increment("visits", 2).await.unwrap(), 2);
+    for name in scene.names() {
+        let field = |field: &str| scene.says::<String>("HGET", name.as_bytes(), &[field]).unwrap();
+        assert_eq!((field("r"), field("visits")), ("4".to_owned(), "2".to_owned()));
+        assert_eq!(field("notes"), r#"["aisle"]"#);
+    }
+    let left = Seat { holder: None, visits: 2, ..seat };
+    mine.set_all(&left).await.unwrap();
+    assert_eq!(mine.get_all().await.unwrap(), Some(left));
 }
 
 async fn some_fields_are_read_and_changed_without_the_others(scene: &Scene) {
