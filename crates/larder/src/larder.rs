@@ -252,6 +252,12 @@ impl Larder {
         let mut tiers = self.inner.tiers.clone();
         tiers.observe = tiers.observe.of_cache(cache);
         tiers.loads = tiers.loads.of_cache(policy);
+        #[cfg(feature = "structures")]
+        if policy.member_index {
+            let members = self.inner.ends.members.clone();
+            members.is_used();
+            tiers.members = Some(members);
+        }
         Ok(tiers)
     }
 

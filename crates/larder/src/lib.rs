@@ -66,6 +66,8 @@ pub use entry::{Codec, Compression, Entry, Freshness, Origin, Stored, Written};
 pub use error::{Error, ErrorKind};
 #[cfg(feature = "test-support")]
 pub use far::contract::SharedMemory;
+#[cfg(feature = "structures")]
+pub use far::members::{MembersCursor, MembersPage, TagMember, TagMembers};
 #[cfg(feature = "test-support")]
 #[doc(hidden)]
 pub use far::{contract, drawn};
@@ -118,6 +120,8 @@ mod pages {
         NearAndFar "../../../docs/concepts/near-and-far.md"
         #[cfg(feature = "structures")]
         Objects "../../../docs/concepts/objects.md"
+        #[cfg(feature = "structures")]
+        SetsAndTagMembers "../../../docs/concepts/sets-and-tag-members.md"
         Stampede "../../../docs/concepts/stampede.md"
         Strategies "../../../docs/concepts/strategies.md"
         Tags "../../../docs/concepts/tags.md"

@@ -20,3 +20,6 @@ mod object;
 
 #[path = "structures/set.rs"]
 mod set;
+
+#[path = "structures/members.rs"]
+mod members;

@@ -67,6 +67,8 @@ impl<K: ?Sized, V> CacheBuilder<K, V> {
                 loads_waiting_max: 4096,
                 value_bytes_max: 8 << 20,
                 key_bytes_max: 1 << 10,
+                #[cfg(feature = "structures")]
+                member_index: false,
             },
             tagger: None,
             tagged_by: None,
@@ -222,6 +224,21 @@ where
     /// As [`per_user`](Self::per_user).
     pub fn shared(self) -> Result<Cache<K, V>, Error> {
         self.open(false)
+    }
+
+    /// Writes down which entries carry a tag, so that people can list them ([`Larder::members`]), and the memory of
+    /// a tag's entries is freed when it ends, and not when their time is over. Off.
+    ///
+    /// Nothing rests on it: a tag ends by its generation all the same. It is written in the background after
+    /// an entry is stored; what is written down and not yet sent is lost with the process, or when Redis is away.
+    ///
+    /// # Cost
+    /// A script for each stored entry and tag, O(log n), beside the store: nobody waits for it. In Redis about
+    /// 100 bytes and the entry's name for each entry and tag, as long as the entry is kept; a million entries of one tag at most.
+    #[cfg(feature = "structures")]
+    pub fn member_index(mut self) -> CacheBuilder<K, V> {
+        self.policy.member_index = true;
+        self
     }
 
     fn open(self, per_user: bool) -> Result<Cache<K, V>, Error> {

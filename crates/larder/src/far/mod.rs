@@ -30,6 +30,8 @@ pub mod contract;
 #[cfg(feature = "test-support")]
 pub mod drawn;
 pub(crate) mod guards;
+#[cfg(feature = "structures")]
+pub(crate) mod members;
 pub(crate) mod memory;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;

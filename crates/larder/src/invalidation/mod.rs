@@ -84,6 +84,9 @@ pub(crate) struct Ends {
     pub(crate) resending: Arc<tokio::sync::Mutex<()>>,
     /// Names whose end was sent, or is about to be, and has no answer yet.
     pub(crate) under_way: Arc<AtomicUsize>,
+    /// Who carries the tags that end.
+    #[cfg(feature = "structures")]
+    pub(crate) members: Arc<crate::far::members::Members>,
 }
 
 /// Counts names among those under way, whatever becomes of the task.
@@ -155,6 +158,7 @@ impl Ends {
         let Err(why) = answer else {
             // Our own news come over the other connection, and may be later than the reply.
             self.forget(&ended);
+            self.free(&ended);
             return Ok(());
         };
         if why == FarError::Closed {
@@ -196,6 +200,18 @@ impl Ends {
                 EndedName::Tag(tag) => self.near.generations.empty(tag),
             }
         }
+    }
+
+    /// What the tags among them ended is of no use any more: its memory is given back in the background.
+    fn free(&self, ended: &[Ended]) {
+        #[cfg(feature = "structures")]
+        for name in ended {
+            if let Ended::Tag(tag) = name {
+                self.members.ended(tag);
+            }
+        }
+        #[cfg(not(feature = "structures"))]
+        let _ = ended;
     }
 
     /// Sends again what was not confirmed, until it is. Runs until the process stops it.
@@ -242,6 +258,7 @@ impl Ends {
         self.replay.remember(&names, self.clock.now());
         self.far.end(&with_neighbours(&names), self.soft_half()).await?;
         self.forget(&names);
+        self.free(&names);
         self.near.bypass.remove(some);
         self.observe.tell(Event::Confirmed { waiting: self.near.bypass.len() });
         Ok(())

@@ -13,6 +13,8 @@ use crate::clock::{Clock, SECOND};
 use crate::coordination::flight::Flights;
 use crate::coordination::lease::Leases;
 use crate::error::{Error, ErrorKind};
+#[cfg(feature = "structures")]
+use crate::far::members::Members;
 use crate::far::memory::{MemoryFar, Shelf};
 use crate::far::{Changes, Far};
 use crate::invalidation::replay::Replay;
@@ -405,6 +407,14 @@ impl LarderBuilder {
             #[cfg(feature = "structures")]
             side,
         } = self.open_far(changes, &clock, &observe).await?;
+        #[cfg(feature = "structures")]
+        let (members, to_do) = Members::new(
+            &self.app,
+            #[cfg(feature = "redis")]
+            side.commands(),
+            far.clone(),
+            clock.clone(),
+        )?;
         let behind = Behind::new(BEHIND_MAX, runtime.clone());
         let leases = Leases::new(self.lease_time, flights.clone(), &clock, behind.clone());
         let leases = Arc::new(leases);
@@ -420,15 +430,33 @@ impl LarderBuilder {
             replay,
             resending: Arc::default(),
             under_way: Arc::default(),
+            #[cfg(feature = "structures")]
+            members: members.clone(),
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(ends.clone().send_again());
         tasks.spawn(sweep(Arc::downgrade(&near), clock.clone()));
+        #[cfg(feature = "structures")]
+        {
+            tasks.spawn(members.clone().write_down(to_do.to_note));
+            tasks.spawn(members.free(to_do.to_free));
+        }
         let loads = Loads::new(clock.clone(), runtime.clone());
         let (app, bound) = (self.app, self.bound);
         #[cfg(feature = "structures")]
         let ground = Ground::new(&app, side, clock.clone());
-        let tiers = Tiers { near, far, flights, leases, loads, observe, clock, runtime };
+        let tiers = Tiers {
+            near,
+            far,
+            flights,
+            leases,
+            loads,
+            observe,
+            clock,
+            runtime,
+            #[cfg(feature = "structures")]
+            members: None,
+        };
         let (caches, tasks) = (Mutex::default(), Mutex::new(tasks));
         Ok(Larder {
             inner: Arc::new(Inner {

@@ -49,6 +49,8 @@ impl Settings {
             loads_waiting_max,
             value_bytes_max,
             key_bytes_max,
+            #[cfg(feature = "structures")]
+            member_index,
         } = policy;
         let theirs = &other.policy;
         let mut found = Vec::new();
@@ -68,6 +70,8 @@ impl Settings {
         let bytes_max = &theirs.value_bytes_max;
         found.extend(unless_same("value_bytes_max", value_bytes_max, bytes_max, shown));
         found.extend(unless_same("key_bytes_max", key_bytes_max, &theirs.key_bytes_max, shown));
+        #[cfg(feature = "structures")]
+        found.extend(unless_same("member_index", member_index, &theirs.member_index, shown));
         found.extend(unless_same("schema", schema, &other.schema, shown));
         found.extend(unless_same("codec", codec, &other.codec, shown));
         let shown_so = |compression: &Compression| compression.shown();

@@ -1,6 +1,8 @@
 //! The structures, opened by the one handle.
 
 use super::Larder;
+use crate::far::members::TagMembers;
+use crate::key::Tag;
 use crate::structures::{FeedBuilder, Ground, ObjectBuilder, SetBuilder};
 
 impl Larder {
@@ -21,5 +23,13 @@ impl Larder {
     /// Opens sets under a name: members without order for each key. See [`SetBuilder`].
     pub fn set(&self, name: impl Into<String>) -> SetBuilder {
         SetBuilder::new(self.ground(), name.into())
+    }
+
+    /// The entries that carry a tag, of the caches that [write them down](crate::CacheBuilder::member_index).
+    ///
+    /// For people to look at: one that is listed may have ended by other ways, and one whose note was lost is not
+    /// listed.
+    pub fn members(&self, tag: impl Into<Tag>) -> TagMembers {
+        TagMembers::new(self.inner.ends.members.clone(), tag.into())
     }
 }

@@ -68,6 +68,9 @@ pub(crate) struct Policy {
     pub(crate) value_bytes_max: usize,
     /// A key that is longer as bytes is refused.
     pub(crate) key_bytes_max: usize,
+    /// Whether it is written down who carries a tag.
+    #[cfg(feature = "structures")]
+    pub(crate) member_index: bool,
 }
 
 /// The most a value may take in an envelope: what Redis takes in one string.

@@ -57,6 +57,9 @@ pub(crate) struct Tiers {
     pub(crate) observe: Observe,
     pub(crate) clock: Clock,
     pub(crate) runtime: Handle,
+    /// Where those are written down who carry tags, if the cache is to.
+    #[cfg(feature = "structures")]
+    pub(crate) members: Option<Arc<crate::far::members::Members>>,
 }
 
 /// One call, whatever its types.

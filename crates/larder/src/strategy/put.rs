@@ -72,7 +72,10 @@ impl Tiers {
         match answer {
             // A writer's guard ends what is there.
             Ok(false) => Ok(Stored::Refused),
-            Ok(true) => Ok(Stored::Stored),
+            Ok(true) => {
+                self.note(&call.key, &tagged, drawn.whole);
+                Ok(Stored::Stored)
+            }
             Err(
                 why @ (FarError::Away
                 | FarError::Closed

@@ -12,7 +12,7 @@ use crate::clock::Moment;
 use crate::coordination::lease::Lease;
 use crate::entry::envelope::{self, Header};
 use crate::entry::{Encoded, Held, Incarnation, Payload, Tagged, Token, Value};
-use crate::key::Tag;
+use crate::key::{Key, Tag};
 use crate::observe::{Event, NotStored};
 use crate::policy::Drawn;
 use crate::source::Loaded;
@@ -65,6 +65,7 @@ impl Tiers {
                 // Only now: it rests on the connection that stored it.
                 let kept = self.kept(call, &held, &link, asked, &names, &tags.watched);
                 self.near.keep_own(&call.key, kept, epoch);
+                self.note(&call.key, &tags.tagged, drawn.whole);
                 Ok(Outcome::Stored(held, tags))
             }
             Ok(false) => {
@@ -177,6 +178,16 @@ impl Tiers {
                 Err(NotStored::Encode)
             }
         }
+    }
+
+    /// What is far now carries these tags: written down, if the cache is to.
+    pub(super) fn note(&self, key: &Key, tagged: &[Tagged], keep: Duration) {
+        #[cfg(feature = "structures")]
+        if let Some(members) = &self.members {
+            members.note(key, tagged.iter().map(|tagged| tagged.tag.clone()), keep);
+        }
+        #[cfg(not(feature = "structures"))]
+        let _ = (key, tagged, keep);
     }
 
     pub(super) fn not_stored(&self, why: NotStored) {

@@ -164,10 +164,18 @@ impl Tiers {
             let server_now_ms = before.link.server_ms_at(self.clock.now(), &call.key);
             let cost = std::time::Duration::ZERO;
             let times = Times { drawn, server_now_ms, cost, by: before.by };
-            self.envelope(call, self.leases.token(), loaded, &before.tagged, times)
+            let id = self.leases.token();
+            let (envelope, _) = self.envelope(call, id, loaded, &before.tagged, times)?;
+            Ok((envelope, before.tagged))
         });
         let ended = match envelope {
-            Ok((envelope, _)) => guard.finish(&envelope, drawn.whole).await,
+            Ok((envelope, tagged)) => {
+                let kept = guard.finish(&envelope, drawn.whole).await;
+                if matches!(kept, Ok(true)) {
+                    self.note(&call.key, &tagged, drawn.whole);
+                }
+                kept
+            }
             Err(why) => {
                 self.not_stored(why);
                 guard.end_here().await.map(|()| false)

@@ -79,6 +79,17 @@ pub(crate) enum Side {
     Memory(Shelves),
 }
 
+impl Side {
+    /// The road to Redis, if it is there.
+    #[cfg(feature = "redis")]
+    pub(crate) fn commands(&self) -> Option<Commands> {
+        match self {
+            Side::Redis(commands) => Some(commands.clone()),
+            Side::Memory(_) => None,
+        }
+    }
+}
+
 /// The structures of a process, by name: all handles on one name have the same.
 #[derive(Clone, Default)]
 pub(crate) struct Shelves(Arc<Mutex<HashMap<Shape, Arc<dyn Any + Send + Sync>>>>);

@@ -172,7 +172,7 @@ async fn what_is_asked_wrongly_is_refused(scene: &Scene) {
     let feed = |name: &str| scene.larder.feed(name);
     config(feed("a").items_max(0).open::<u8>().unwrap_err(), ["items_max", "0", "100000"]);
     config(
-        feed("a").expire_after(SECOND * 0).open::<u8>().unwrap_err(),
+        feed("a").expire_after(std::time::Duration::ZERO).open::<u8>().unwrap_err(),
         ["expire_after", "0", "a"],
     );
     config(feed("a:b").open::<u8>().unwrap_err(), ["feed", "a:b", "-"]);

@@ -301,10 +301,10 @@ async fn what_is_asked_wrongly_is_refused(scene: &Scene) {
     config(mine.set("nmae", &1).await.unwrap_err(), "nmae");
     config(mine.increment("nmae", 1).await.unwrap_err(), "nmae");
     config(mine.change().set("name", "a").remove("x").send().await.unwrap_err(), "\"x\"");
-    config(mine.expire_in(SECOND * 0).await.unwrap_err(), "expire_in");
+    config(mine.expire_in(std::time::Duration::ZERO).await.unwrap_err(), "expire_in");
     assert!(!mine.exists().await.unwrap());
     config(scene.larder.object("a").serde::<Vec<u8>>().unwrap_err(), "named fields");
-    let builder = scene.larder.object("a").expire_after(SECOND * 0);
+    let builder = scene.larder.object("a").expire_after(std::time::Duration::ZERO);
     config(builder.serde::<Profile>().unwrap_err(), "expire_after");
     let large = "x".repeat(2 << 20);
     assert_eq!(mine.set("name", &large).await.unwrap_err().kind(), ErrorKind::Encode);

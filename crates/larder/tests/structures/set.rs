@@ -97,7 +97,7 @@ async fn sets_are_put_together_wherever_they_are(scene: &Scene) {
         let [a, b, c] = [online.of(keys[0]), muted.of(keys[1]), open(scene, "third").of(keys[2])];
         for (set, members) in [(&a, 0..10_u64), (&b, 5..15), (&c, 8..30)] {
             set.clear().await.unwrap();
-            set.add_many(members).await.unwrap();
+            let _ = set.add_many(members).await.unwrap();
         }
         let sorted = |mut members: Vec<u64>| {
             members.sort_unstable();
@@ -113,7 +113,7 @@ async fn sets_are_put_together_wherever_they_are(scene: &Scene) {
         assert_eq!(a.intersection_len(&[&b], 3).await.unwrap(), 3);
         assert_eq!(a.intersection_len(&[&b, &c], 9).await.unwrap(), 2);
         assert_eq!(sorted(a.union(&[]).await.unwrap().members), Vec::from_iter(0..10));
-        b.add_many(10_000..20_000).await.unwrap();
+        let _ = b.add_many(10_000..20_000).await.unwrap();
         let why = a.union(&[&b]).await.unwrap_err();
         assert_eq!(why.kind(), ErrorKind::Overloaded, "{why}");
     }
@@ -121,7 +121,7 @@ async fn sets_are_put_together_wherever_they_are(scene: &Scene) {
 
 async fn members_are_drawn_by_lot(scene: &Scene) {
     let mine = open(scene, "lots").of(&1);
-    mine.add_many(0..50).await.unwrap();
+    let _ = mine.add_many(0..50).await.unwrap();
     let mut drawn = BTreeSet::new();
     for _ in 0..100 {
         let some = mine.random(10).await.unwrap().members;
@@ -135,7 +135,7 @@ async fn members_are_drawn_by_lot(scene: &Scene) {
 
 async fn what_is_no_member_of_this_type_is_counted(scene: &Scene) {
     let words: Set<String> = scene.larder.set("mixed").open().unwrap();
-    words.of(&1).add_many(["one".to_owned(), "2".to_owned()]).await.unwrap();
+    let _ = words.of(&1).add_many(["one".to_owned(), "2".to_owned()]).await.unwrap();
     let numbers = open(scene, "mixed").of(&1);
     let page = numbers.page(10).await.unwrap();
     assert_eq!((page.members, page.unreadable), (vec![2], 1));
@@ -168,7 +168,7 @@ async fn what_is_asked_wrongly_is_refused(scene: &Scene) {
         assert!(why.to_string().contains(word), "{why} lacks {word}");
     };
     config(scene.larder.set("a").members_max(0).open::<u8>().unwrap_err(), "members_max is 0");
-    let builder = scene.larder.set("a").expire_after(SECOND * 0);
+    let builder = scene.larder.set("a").expire_after(std::time::Duration::ZERO);
     config(builder.open::<u8>().unwrap_err(), "expire_after");
     let mine = open(scene, "online").of(&1);
     config(mine.page(0).await.unwrap_err(), "count is 0");
@@ -235,7 +235,7 @@ async fn a_set_outlives_a_server_that_keeps_a_log() {
         let builder = larder::Larder::builder("app").redis(server.url()).require_far();
         let larder = builder.open().await.unwrap();
         let mine = larder.set("online").open::<u64>().unwrap().of(&1);
-        mine.add_many([1, 2]).await.unwrap();
+        let _ = mine.add_many([1, 2]).await.unwrap();
         server.kill();
         until("it is gone", || async { mine.len().await.is_err() }).await;
         server.start_again();
@@ -250,7 +250,7 @@ async fn a_set_outlives_a_server_that_keeps_a_log() {
 async fn eviction_another_type_and_full_memory_are_told() {
     let scene = Scene::on(Server::start()).await;
     let mine = open(&scene, "online").of(&1);
-    mine.add_many([1, 2]).await.unwrap();
+    let _ = mine.add_many([1, 2]).await.unwrap();
     let name = scene.names().remove(0);
     let _: Option<String> = scene.says("CONFIG", b"SET", &["maxmemory", "1"]);
     let why = mine.add_many([3, 4]).await.unwrap_err();

@@ -32,6 +32,12 @@ static EXPIRE_TAG: Script = Script::new(include_str!("scripts/expire_tag.lua"));
 pub(super) static ALL: [&Script; 11] =
     [&READ, &STORE, &FAIL, &RELEASE, &EXTEND, &PUT, &END, &GUARD, &FINISH, &EXPIRE, &EXPIRE_TAG];
 
+/// What lists the members of tags, and frees them.
+#[cfg(feature = "structures")]
+pub(super) static OF_MEMBERS: &[&Script] = &crate::far::members::SCRIPTS;
+#[cfg(not(feature = "structures"))]
+pub(super) static OF_MEMBERS: &[&Script] = &[];
+
 // Halves of the above, for a slot that is on its way between two nodes.
 static END_LEASE: Script =
     Script::new(concat!(include_str!("scripts/guards.lua"), include_str!("scripts/end_lease.lua")));

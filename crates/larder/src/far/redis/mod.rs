@@ -118,7 +118,12 @@ impl RedisFar {
         let terms = Terms {
             whereabouts: whereabouts.clone(),
             app: Arc::from(app),
-            scripts: calls::ALL.iter().chain(settings.scripts).copied().collect(),
+            scripts: calls::ALL
+                .iter()
+                .chain(calls::OF_MEMBERS)
+                .chain(settings.scripts)
+                .copied()
+                .collect(),
             reading: Reading::Together,
             bound: settings.bound,
             deadline: settings.deadline,

@@ -108,11 +108,11 @@ impl SetBuilder {
 /// let post = readers.of("post:1");
 /// assert_eq!(post.add(&7).await?, Added::New);
 /// assert_eq!(post.add(&7).await?, Added::AlreadyThere);
-/// post.add_many([8, 9]).await?;
+/// let _ = post.add_many([8, 9]).await?;
 /// assert!(post.contains(&8).await?);
 ///
 /// let other = readers.of("post:2");
-/// other.add_many([9, 10]).await?;
+/// let _ = other.add_many([9, 10]).await?;
 /// assert_eq!(post.intersection(&[&other]).await?.members, [9]);
 /// # Ok(()) }
 /// ```

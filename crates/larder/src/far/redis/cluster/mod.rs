@@ -71,7 +71,12 @@ impl ClusterFar {
         let terms = Terms {
             whereabouts: Arc::new(Fixed::new(access.clone())),
             app: Arc::from(app),
-            scripts: calls::ALL_OF_A_NODE.iter().chain(settings.scripts).copied().collect(),
+            scripts: calls::ALL_OF_A_NODE
+                .iter()
+                .chain(calls::OF_MEMBERS)
+                .chain(settings.scripts)
+                .copied()
+                .collect(),
             reading: Reading::Apart,
             bound: settings.bound,
             deadline: settings.deadline,
