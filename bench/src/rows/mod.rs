@@ -10,6 +10,7 @@ mod far_hit;
 mod http_hit;
 mod near_hit;
 mod stampede;
+mod structures;
 mod tag;
 mod visible;
 mod write;
@@ -28,4 +29,5 @@ pub const ALL: &[Row] = &[
     ("bytes", bytes::run),
     ("codec", codec::run),
     ("http_hit", http_hit::run),
+    ("structures", structures::run),
 ];
