@@ -27,7 +27,9 @@ async fn main() -> Result<(), larder::Error> {
     let pages: Cache<u32, String> =
         larder.cache("pages").tagged_by(|_: &u32| ["lists"]).member_index().shared()?;
     for page in 1..=3 {
-        pages.get_or_load(&page, || async { Ok::<_, std::io::Error>("buy milk".into()) }).await?;
+        pages
+            .get_or_load(&page, || async { Ok::<_, std::io::Error>("buy milk".to_owned()) })
+            .await?;
     }
     // Written down in the background: what is listed may lag.
     let members = larder.members("lists");
@@ -44,7 +46,7 @@ async fn main() -> Result<(), larder::Error> {
     println!(
         "after its end: {}",
         pages
-            .get_or_load(&1, || async { Ok::<_, std::io::Error>("buy bread".into()) })
+            .get_or_load(&1, || async { Ok::<_, std::io::Error>("buy bread".to_owned()) })
             .await?
             .as_str()
     );
