@@ -121,6 +121,8 @@ mod pages {
         #[cfg(feature = "structures")]
         Objects "../../../docs/concepts/objects.md"
         #[cfg(feature = "structures")]
+        RateLimits "../../../docs/concepts/rate-limits.md"
+        #[cfg(feature = "structures")]
         SetsAndTagMembers "../../../docs/concepts/sets-and-tag-members.md"
         Stampede "../../../docs/concepts/stampede.md"
         Strategies "../../../docs/concepts/strategies.md"

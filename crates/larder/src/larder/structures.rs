@@ -3,7 +3,7 @@
 use super::Larder;
 use crate::far::members::TagMembers;
 use crate::key::Tag;
-use crate::structures::{FeedBuilder, Ground, ObjectBuilder, SetBuilder};
+use crate::structures::{FeedBuilder, Ground, Limit, ObjectBuilder, RateLimiterBuilder, SetBuilder};
 
 impl Larder {
     fn ground(&self) -> Ground {
@@ -31,5 +31,16 @@ impl Larder {
     /// listed.
     pub fn members(&self, tag: impl Into<Tag>) -> TagMembers {
         TagMembers::new(self.inner.ends.members.clone(), tag.into())
+    }
+
+    /// Opens a rate limiter under a name: how often somebody may do something, in the whole fleet. What is checked is
+    /// under all of the `limits`. See [`RateLimiter`](crate::structures::RateLimiter).
+    pub fn rate_limiter(
+        &self,
+        name: impl Into<String>,
+        limits: impl IntoIterator<Item = Limit>,
+    ) -> RateLimiterBuilder {
+        let limits = limits.into_iter().collect();
+        RateLimiterBuilder::new(self.ground(), name.into(), limits)
     }
 }

@@ -27,6 +27,7 @@ mod bounds;
 mod feed;
 mod kept;
 mod object;
+mod rate_limiter;
 mod set;
 
 pub use feed::{FanOut, Feed, FeedBuilder, FeedItem, FeedOf, FeedPage, ItemId, Pushed};
@@ -35,6 +36,9 @@ pub use larder_macros::HashObject;
 pub use object::{
     FieldReader, FieldWriter, HashObject, Object, ObjectBuilder, ObjectChange, ObjectOf,
     SomeFields, Written,
+};
+pub use rate_limiter::{
+    Judge, Limit, LimitStanding, Rate, RateLimiter, RateLimiterBuilder, Verdict, Wait, WhenDown,
 };
 pub use set::{Added, AddedMany, Members, Set, SetBuilder, SetCursor, SetOf, SetPage};
 
@@ -45,6 +49,7 @@ pub(crate) static SCRIPTS: &[&Script] = &[
     &feed::redis::REMOVE,
     &object::redis::INCREMENT,
     &object::redis::WRITE,
+    &rate_limiter::redis::JUDGE,
     &set::redis::ADD,
     &set::redis::TOGETHER,
 ];
