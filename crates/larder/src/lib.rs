@@ -115,6 +115,8 @@ mod pages {
         #[cfg(feature = "structures")]
         Feeds "../../../docs/concepts/feeds.md"
         KeysAndUsers "../../../docs/concepts/keys-and-users.md"
+        #[cfg(feature = "structures")]
+        Leaderboards "../../../docs/concepts/leaderboards.md"
         Lifetimes "../../../docs/concepts/lifetimes.md"
         ManyKeys "../../../docs/concepts/many-keys.md"
         NearAndFar "../../../docs/concepts/near-and-far.md"

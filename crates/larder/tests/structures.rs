@@ -9,6 +9,8 @@
 
 mod support;
 
+#[path = "structures/leaderboard.rs"]
+mod leaderboard;
 #[path = "structures/rate_limiter.rs"]
 mod rate_limiter;
 #[path = "structures/scene.rs"]

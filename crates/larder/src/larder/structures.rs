@@ -3,7 +3,9 @@
 use super::Larder;
 use crate::far::members::TagMembers;
 use crate::key::Tag;
-use crate::structures::{FeedBuilder, Ground, Limit, ObjectBuilder, RateLimiterBuilder, SetBuilder};
+use crate::structures::{
+    FeedBuilder, Ground, LeaderboardBuilder, Limit, ObjectBuilder, RateLimiterBuilder, SetBuilder,
+};
 
 impl Larder {
     fn ground(&self) -> Ground {
@@ -13,6 +15,12 @@ impl Larder {
     /// Opens a feed under a name: the newest items of each owner. See [`FeedBuilder`].
     pub fn feed(&self, name: impl Into<String>) -> FeedBuilder {
         FeedBuilder::new(self.ground(), name.into())
+    }
+
+    /// Opens a leaderboard under a name: members in the order of their scores. See
+    /// [`Leaderboard`](crate::structures::Leaderboard).
+    pub fn leaderboard(&self, name: impl Into<String>) -> LeaderboardBuilder {
+        LeaderboardBuilder::new(self.ground(), name.into())
     }
 
     /// Opens objects under a name: a struct for each key, kept field by field. See [`ObjectBuilder`].

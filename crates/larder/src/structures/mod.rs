@@ -26,6 +26,7 @@ use crate::redis::{Commands, Script, is_unsure};
 mod bounds;
 mod feed;
 mod kept;
+mod leaderboard;
 mod object;
 mod rate_limiter;
 mod set;
@@ -33,6 +34,9 @@ mod set;
 pub use feed::{FanOut, Feed, FeedBuilder, FeedItem, FeedOf, FeedPage, ItemId, Pushed};
 #[cfg(feature = "macros")]
 pub use larder_macros::HashObject;
+pub use leaderboard::{
+    Better, BoardPage, Leaderboard, LeaderboardBuilder, Placed, Scoring, Season, Standing,
+};
 pub use object::{
     FieldReader, FieldWriter, HashObject, Object, ObjectBuilder, ObjectChange, ObjectOf,
     SomeFields, Written,
@@ -47,6 +51,11 @@ pub use set::{Added, AddedMany, Members, Set, SetBuilder, SetCursor, SetOf, SetP
 pub(crate) static SCRIPTS: &[&Script] = &[
     &feed::redis::PUSH,
     &feed::redis::REMOVE,
+    &leaderboard::redis::AROUND,
+    &leaderboard::redis::PAGE,
+    &leaderboard::redis::REMOVE,
+    &leaderboard::redis::STANDINGS,
+    &leaderboard::redis::SUBMIT,
     &object::redis::INCREMENT,
     &object::redis::WRITE,
     &rate_limiter::redis::JUDGE,
