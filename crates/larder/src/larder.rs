@@ -70,6 +70,8 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.tiers.loads.stop();
         self.tiers.far.close();
+        #[cfg(feature = "structures")]
+        self.ground.close();
     }
 }
 

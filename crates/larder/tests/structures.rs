@@ -27,3 +27,13 @@ mod set;
 
 #[path = "structures/members.rs"]
 mod members;
+#[path = "structures/queue.rs"]
+mod queue;
+#[path = "structures/queue_faults.rs"]
+mod queue_faults;
+
+/// What the test binary does as another process: see `support/process.rs`.
+#[test]
+fn other_process() {
+    support::process::obey();
+}

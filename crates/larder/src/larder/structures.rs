@@ -4,7 +4,8 @@ use super::Larder;
 use crate::far::members::TagMembers;
 use crate::key::Tag;
 use crate::structures::{
-    FeedBuilder, Ground, LeaderboardBuilder, Limit, ObjectBuilder, RateLimiterBuilder, SetBuilder,
+    FeedBuilder, Ground, LeaderboardBuilder, Limit, ObjectBuilder, QueueBuilder,
+    RateLimiterBuilder, SetBuilder,
 };
 
 impl Larder {
@@ -50,5 +51,10 @@ impl Larder {
     ) -> RateLimiterBuilder {
         let limits = limits.into_iter().collect();
         RateLimiterBuilder::new(self.ground(), name.into(), limits)
+    }
+
+    /// Begins with the name of a queue: jobs that are done at least once.
+    pub fn queue(&self, name: &str) -> QueueBuilder {
+        QueueBuilder::new(self.ground(), name)
     }
 }

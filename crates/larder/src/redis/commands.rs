@@ -7,8 +7,6 @@
 //!
 //! A call that blocks would hold up all others, and has a connection of its own: [`Private`].
 
-#![allow(dead_code, reason = "until the first structures stand on it")]
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +45,11 @@ impl Call {
         let mut call = ::redis::cmd(command);
         call.arg(verb).arg(name.bytes());
         Call { slot: name.slot(), command: call, is_script: false }
+    }
+
+    /// A command whose name stands somewhere among its arguments, as in `XREAD STREAMS name 0`: they all follow.
+    pub(crate) fn around(command: &str, name: &Name) -> Call {
+        Call { slot: name.slot(), command: ::redis::cmd(command), is_script: false }
     }
 
     /// A script on some names of one slot; its arguments follow. The slot is that of the first.
@@ -98,6 +101,7 @@ impl Commands {
     }
 
     /// The answers to all, in order; a refusal is an error.
+    #[allow(dead_code, reason = "until a structure asks several things at once")]
     pub(crate) async fn ask_all(&self, calls: Vec<Call>) -> Result<Vec<Value>, FarError> {
         self.ask_each(calls).await?.into_iter().map(accepted).collect()
     }

@@ -23,7 +23,6 @@ mod whereabouts;
 mod wire;
 
 #[cfg(feature = "structures")]
-#[allow(unused_imports, reason = "until the first structures stand on it")]
 pub(crate) use commands::{Call, Commands, Private, is_unsure};
 pub(crate) use connect::{Access, AddressMap, NoConnection, Role, Wishes};
 pub(crate) use credentials::Ask;

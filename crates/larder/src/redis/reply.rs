@@ -37,6 +37,34 @@ impl From<Value> for Reply {
     }
 }
 
+/// Without an error, for those who pass over what they cannot read.
+impl Reply {
+    /// A number, also one that was told as text.
+    pub(crate) fn as_number(&self) -> Option<i64> {
+        match self {
+            Reply::Number(number) => Some(*number),
+            Reply::Bytes(bytes) => std::str::from_utf8(bytes).ok()?.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// Text; what is none is shown with a mark in the place of what is not.
+    pub(crate) fn as_text(self) -> Option<String> {
+        match self {
+            Reply::Bytes(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+            _ => None,
+        }
+    }
+
+    /// What a list has; of anything else nothing.
+    pub(crate) fn parts(self) -> Vec<Reply> {
+        match self {
+            Reply::List(all) => all,
+            _ => Vec::new(),
+        }
+    }
+}
+
 impl Reply {
     pub(crate) fn number(self) -> Result<i64, FarError> {
         match self {

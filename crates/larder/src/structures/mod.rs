@@ -28,6 +28,7 @@ mod feed;
 mod kept;
 mod leaderboard;
 mod object;
+mod queue;
 mod rate_limiter;
 mod set;
 
@@ -40,6 +41,10 @@ pub use leaderboard::{
 pub use object::{
     FieldReader, FieldWriter, HashObject, Object, ObjectBuilder, ObjectChange, ObjectOf,
     SomeFields, Written,
+};
+pub use queue::{
+    DeadLetter, Delivery, Extended, Finished, Job, JobId, PushedOnce, Queue, QueueBuilder,
+    QueueStats, Replayed, Retried, Worker,
 };
 pub use rate_limiter::{
     Judge, Limit, LimitStanding, Rate, RateLimiter, RateLimiterBuilder, Verdict, Wait, WhenDown,
@@ -58,6 +63,14 @@ pub(crate) static SCRIPTS: &[&Script] = &[
     &leaderboard::redis::SUBMIT,
     &object::redis::INCREMENT,
     &object::redis::WRITE,
+    &queue::redis::CLAIM,
+    &queue::redis::EXTEND,
+    &queue::redis::FAIL,
+    &queue::redis::FINISH,
+    &queue::redis::PUSH,
+    &queue::redis::REPLAY,
+    &queue::redis::STATS,
+    &queue::redis::TIDY,
     &rate_limiter::redis::JUDGE,
     &set::redis::ADD,
     &set::redis::TOGETHER,

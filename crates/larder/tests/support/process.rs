@@ -9,6 +9,7 @@
 //! write KEY VALUE MS FILE STOP        writes `guarded` through to a file, and stops there -> at STOP | kept | ended
 //! get KEY                             never loads                                  -> VALUE ORIGIN | nothing
 //! invalidate KEY | tag T | sync       ends, waits                                  -> ok | an error
+//! claim QUEUE                         claims a job and keeps it                        -> BODY ATTEMPT
 //! stats NAME                          one counter                                  -> NUMBER
 //! ```
 
@@ -231,6 +232,13 @@ async fn run(world: &World, words: &[&str]) -> String {
         ["invalidate", key] => done(world.words.invalidate(key).await),
         ["tag", tag] => done(world.larder.invalidate_tag(Tag::new(tag)).await),
         ["sync"] => done(world.larder.sync().await),
+        ["claim", queue] => {
+            let queue = world.larder.queue(queue).open::<String>().unwrap();
+            let job = queue.claim(PATIENT).await.unwrap().unwrap();
+            let answer = format!("{} {}", job.body(), job.delivery().attempt);
+            std::mem::forget(job); // until this process is killed
+            answer
+        }
         ["heard", part] => world.ear.count(part).to_string(),
         _ => format!("unknown command {words:?}"),
     }

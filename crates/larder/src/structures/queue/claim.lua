@@ -1,0 +1,93 @@
+-- claim: take jobs, first moving those that are due, then taking over from workers that are gone.
+--
+-- KEYS[1] jobs, a stream   KEYS[2] later   KEYS[3] dead, a stream
+-- ARGV[1] group   ARGV[2] consumer   ARGV[3] how many, 1 to 100   ARGV[4] visibility, ms
+-- ARGV[5] attempts at most   ARGV[6] dead letters at most   ARGV[7] where the last look for the gone ended, or '0-0'
+-- returns {jobs, where this look ended, ms until the next is due or -1, buried}; a job is
+--         {entry, id, attempts that failed, deliveries, pushed at ms, body}
+-- cost    O(jobs moved, taken over and taken), each at most 100; one round trip
+-- why Lua: a job that is due must not be in two places, and a poisonous one must not be handed out once too often
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local group, consumer, count = ARGV[1], ARGV[2], tonumber(ARGV[3])
+
+-- Under a full memory nothing is moved: the jobs wait where they are.
+local due = redis.call('ZRANGE', KEYS[2], '-inf', now, 'BYSCORE', 'LIMIT', 0, 100)
+for _, member in ipairs(due) do
+  local job, failed, pushed, body = string.match(member, '^(%x+) (%d+) (%d+) (.*)$')
+  if not job then -- nobody of ours wrote it: let whoever reads it say so
+    job, failed, pushed, body = '0', 0, string.format('%.0f', now), member
+  end
+  local added = redis.pcall('XADD', KEYS[1], '*', 'b', body, 'j', job, 'n', failed, 't', pushed)
+  if added.err then
+    if not string.find(added.err, 'OOM') then
+      return added
+    end
+    break
+  end
+  redis.call('ZREM', KEYS[2], member)
+end
+
+local function group_of(command)
+  local answer = redis.pcall(unpack(command))
+  if type(answer) == 'table' and answer.err and string.find(answer.err, 'NOGROUP') then
+    if redis.call('EXISTS', KEYS[1]) == 0 then
+      return nil -- no job was ever pushed, or all are gone: the group is made when there is one
+    end
+    -- From the beginning: what is in the stream and was not finished is handed out again.
+    redis.call('XGROUP', 'CREATE', KEYS[1], group, '0')
+    answer = redis.pcall(unpack(command))
+  end
+  return answer
+end
+
+local jobs, buried = {}, 0
+local function take(entry, deliveries)
+  local fields = {}
+  for at = 1, #entry[2], 2 do
+    fields[entry[2][at]] = entry[2][at + 1]
+  end
+  local failed = tonumber(fields.n) or 0
+  if failed + deliveries > tonumber(ARGV[5]) then
+    local letter = redis.pcall('XADD', KEYS[3], 'MAXLEN', ARGV[6], '*', 'b', fields.b or '', 'j', fields.j or '0',
+      'n', failed + deliveries - 1, 't', fields.t or '0', 'e', 'no worker that took it has said how it ended')
+    if letter.err then
+      return -- no room: it stays claimed by us, and comes up again
+    end
+    redis.call('XACK', KEYS[1], group, entry[1])
+    redis.call('XDEL', KEYS[1], entry[1])
+    buried = buried + 1
+    return
+  end
+  jobs[#jobs + 1] = { entry[1], fields.j or '0', failed, deliveries, fields.t or '0', fields.b or '' }
+end
+
+local cursor = '0-0'
+local gone = group_of({ 'XAUTOCLAIM', KEYS[1], group, consumer, ARGV[4], ARGV[7], 'COUNT', count })
+if gone then
+  if gone.err then
+    return gone
+  end
+  cursor = gone[1]
+  for _, entry in ipairs(gone[2]) do
+    local pending = redis.call('XPENDING', KEYS[1], group, entry[1], entry[1], 1)
+    if pending[1] then
+      take(entry, pending[1][4])
+    end
+  end
+  if #jobs < count then
+    local fresh = redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', count - #jobs, 'STREAMS', KEYS[1], '>')
+    if fresh then
+      for _, entry in ipairs(fresh[1][2]) do
+        take(entry, 1)
+      end
+    end
+  end
+end
+
+local wait = -1
+local next_due = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
+if next_due[2] then
+  wait = math.max(0, tonumber(next_due[2]) - now)
+end
+return { jobs, cursor, wait, buried }
