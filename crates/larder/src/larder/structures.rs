@@ -4,7 +4,7 @@ use super::Larder;
 use crate::far::members::TagMembers;
 use crate::key::Tag;
 use crate::structures::{
-    FeedBuilder, Ground, LeaderboardBuilder, Limit, ObjectBuilder, QueueBuilder,
+    FeedBuilder, Ground, LeaderboardBuilder, Limit, LockBuilder, ObjectBuilder, QueueBuilder,
     RateLimiterBuilder, SetBuilder,
 };
 
@@ -51,6 +51,11 @@ impl Larder {
     ) -> RateLimiterBuilder {
         let limits = limits.into_iter().collect();
         RateLimiterBuilder::new(self.ground(), name.into(), limits)
+    }
+
+    /// Begins with the name of a lock: one holder at a time in the fleet, with a fence.
+    pub fn lock(&self, name: &str) -> LockBuilder {
+        LockBuilder::new(self.ground(), name)
     }
 
     /// Begins with the name of a queue: jobs that are done at least once.

@@ -27,6 +27,7 @@ mod bounds;
 mod feed;
 mod kept;
 mod leaderboard;
+mod lock;
 mod object;
 mod queue;
 mod rate_limiter;
@@ -38,6 +39,7 @@ pub use larder_macros::HashObject;
 pub use leaderboard::{
     Better, BoardPage, Leaderboard, LeaderboardBuilder, Placed, Scoring, Season, Standing,
 };
+pub use lock::{Held, Lock, LockBuilder, Released};
 pub use object::{
     FieldReader, FieldWriter, HashObject, Object, ObjectBuilder, ObjectChange, ObjectOf,
     SomeFields, Written,
@@ -63,6 +65,9 @@ pub(crate) static SCRIPTS: &[&Script] = &[
     &leaderboard::redis::SUBMIT,
     &object::redis::INCREMENT,
     &object::redis::WRITE,
+    &lock::redis::ACQUIRE,
+    &lock::redis::RELEASE,
+    &lock::redis::RENEW,
     &queue::redis::CLAIM,
     &queue::redis::EXTEND,
     &queue::redis::FAIL,

@@ -10,6 +10,7 @@
 //! get KEY                             never loads                                  -> VALUE ORIGIN | nothing
 //! invalidate KEY | tag T | sync       ends, waits                                  -> ok | an error
 //! claim QUEUE                         claims a job and keeps it                        -> BODY ATTEMPT
+//! lock NAME                           takes a lock and keeps it                         -> FENCE
 //! stats NAME                          one counter                                  -> NUMBER
 //! ```
 
@@ -238,6 +239,13 @@ async fn run(world: &World, words: &[&str]) -> String {
             let answer = format!("{} {}", job.body(), job.delivery().attempt);
             std::mem::forget(job); // until this process is killed
             answer
+        }
+        ["lock", name] => {
+            let lock = world.larder.lock(name).time(LEASE).open().unwrap();
+            let held = lock.acquire(PATIENT).await.unwrap().unwrap();
+            let fence = held.fence().to_string();
+            std::mem::forget(held); // until this process is killed
+            fence
         }
         ["heard", part] => world.ear.count(part).to_string(),
         _ => format!("unknown command {words:?}"),
