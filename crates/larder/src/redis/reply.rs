@@ -40,7 +40,7 @@ impl From<Value> for Reply {
 /// Without an error, for those who pass over what they cannot read.
 impl Reply {
     /// A number, also one that was told as text.
-    pub(crate) fn as_number(&self) -> Option<i64> {
+    pub(crate) fn whole(&self) -> Option<i64> {
         match self {
             Reply::Number(number) => Some(*number),
             Reply::Bytes(bytes) => std::str::from_utf8(bytes).ok()?.parse().ok(),
@@ -49,7 +49,7 @@ impl Reply {
     }
 
     /// Text; what is none is shown with a mark in the place of what is not.
-    pub(crate) fn as_text(self) -> Option<String> {
+    pub(crate) fn shown(self) -> Option<String> {
         match self {
             Reply::Bytes(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
             _ => None,

@@ -53,7 +53,7 @@ impl Names {
         let answer = self.commands.ask(call.arg(ms(time)).arg(ms(fence_kept))).await;
         // Whether it was done or not: it is asked again under the same token, or given back.
         let answer = answer.map_err(|why| not_read(&self.shape, "acquire", why))?;
-        let parts: Vec<_> = Reply::from(answer).parts().iter().map(Reply::as_number).collect();
+        let parts: Vec<_> = Reply::from(answer).parts().iter().map(Reply::whole).collect();
         match parts[..] {
             [Some(1), Some(fence)] => Ok(Try::Ours(u64::try_from(fence).unwrap_or(0))),
             [Some(0), Some(left)] => {
@@ -85,7 +85,7 @@ impl Names {
     async fn done(&self, call: Call, doing: &str) -> Result<bool, Error> {
         let answer = self.commands.ask(call).await;
         let answer = answer.map_err(|why| not_done(&self.shape, doing, why))?;
-        Ok(Reply::from(answer).as_number() == Some(1))
+        Ok(Reply::from(answer).whole() == Some(1))
     }
 
     /// Until somebody gives it back, or for as long as `wait`. One at a time.

@@ -82,7 +82,7 @@ impl Stream {
     async fn number(&self, call: Call, doing: &str) -> Result<i64, Error> {
         let answer = self.commands.ask(call).await;
         let answer = answer.map_err(|why| not_done(&self.shape, doing, why))?;
-        Reply::from(answer).as_number().ok_or_else(|| self.rubbish(doing))
+        Reply::from(answer).whole().ok_or_else(|| self.rubbish(doing))
     }
 
     fn rubbish(&self, doing: &str) -> Error {
@@ -128,11 +128,11 @@ impl Stream {
         let mut parts = Reply::from(answer).parts().into_iter();
         let jobs = parts.next().unwrap_or(Reply::Nothing).parts();
         let jobs = jobs.into_iter().filter_map(claimed).collect();
-        let cursor = parts.next().and_then(Reply::as_text);
+        let cursor = parts.next().and_then(Reply::shown);
         self.looked.lock().0 = cursor.unwrap_or_else(|| BEGINNING.to_owned());
-        let next = parts.next().and_then(|next| next.as_number());
+        let next = parts.next().and_then(|next| next.whole());
         let next = next.and_then(|next| u64::try_from(next).ok()).map(Duration::from_millis);
-        let buried = parts.next().and_then(|buried| buried.as_number()).unwrap_or(0);
+        let buried = parts.next().and_then(|buried| buried.whole()).unwrap_or(0);
         self.tidy().await;
         Ok(Batch { jobs, next, buried: usize::try_from(buried).unwrap_or(0) })
     }
@@ -252,7 +252,7 @@ impl Stream {
         let answer = self.commands.ask(self.on_all(&STATS).arg(GROUP)).await;
         let answer = answer.map_err(|why| not_read(&self.shape, "count", why))?;
         let numbers: Vec<i64> =
-            Reply::from(answer).parts().iter().filter_map(Reply::as_number).collect();
+            Reply::from(answer).parts().iter().filter_map(Reply::whole).collect();
         let [all, claimed, later, dead, age] = numbers[..] else {
             return Err(self.rubbish("count"));
         };
@@ -298,17 +298,17 @@ impl Stream {
 /// As `claim.lua` tells it.
 fn claimed(reply: Reply) -> Option<Claimed> {
     let mut parts = reply.parts().into_iter();
-    let entry = parts.next()?.as_text()?;
-    let id = parts.next()?.as_text()?;
+    let entry = parts.next()?.shown()?;
+    let id = parts.next()?.shown()?;
     let failed = number(parts.next())?;
     let deliveries = number(parts.next())?;
-    let pushed_ms = parts.next()?.as_number().and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0);
+    let pushed_ms = parts.next()?.whole().and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0);
     let body: Arc<[u8]> = parts.next()?.bytes().ok()?.into();
     Some(Claimed { entry, deliveries, record: Record { id, failed, pushed_ms, body, error: None } })
 }
 
 fn number(reply: Option<Reply>) -> Option<u32> {
-    Some(u32::try_from(reply?.as_number()?).unwrap_or(u32::MAX))
+    Some(u32::try_from(reply?.whole()?).unwrap_or(u32::MAX))
 }
 
 /// An entry as the stream has it, handed out for the first time.
@@ -324,20 +324,19 @@ fn letter(reply: Reply) -> Option<Record> {
 
 fn read_entry(reply: Reply) -> Option<(String, Record)> {
     let mut parts = reply.parts().into_iter();
-    let entry = parts.next()?.as_text()?;
+    let entry = parts.next()?.shown()?;
     let mut job =
         Record { id: "0".to_owned(), failed: 0, pushed_ms: 0, body: Arc::from([]), error: None };
     let mut fields = parts.next()?.parts().into_iter();
     while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
         match name.bytes().ok().as_deref() {
-            Some(b"j") => job.id = value.as_text().unwrap_or_default(),
+            Some(b"j") => job.id = value.shown().unwrap_or_default(),
             Some(b"n") => job.failed = number(Some(value)).unwrap_or(0),
             Some(b"t") => {
-                job.pushed_ms =
-                    value.as_number().and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0);
+                job.pushed_ms = value.whole().and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0);
             }
             Some(b"b") => job.body = value.bytes().ok().unwrap_or_default().into(),
-            Some(b"e") => job.error = value.as_text(),
+            Some(b"e") => job.error = value.shown(),
             _ => {} // what a later version writes
         }
     }
