@@ -33,6 +33,8 @@ mod members;
 mod queue;
 #[path = "structures/queue_faults.rs"]
 mod queue_faults;
+#[path = "structures/sentinel.rs"]
+mod sentinel;
 
 /// What the test binary does as another process: see `support/process.rs`.
 #[test]

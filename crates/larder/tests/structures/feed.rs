@@ -274,6 +274,12 @@ async fn evicted_keys_are_no_trouble() {
     evict(":items:");
     mine.push(&"three".into()).await.unwrap();
     assert_eq!(scene.names().len(), 1, "names went with their items: {:?}", scene.names());
+    // What redis-cli takes out has a name still.
+    let id = mine.push_once("four", &"four".into()).await.unwrap().id().to_string();
+    let name = scene.names().into_iter().find(|name| name.contains(":items:")).unwrap();
+    assert_eq!(scene.says::<usize>("XDEL", name.as_bytes(), &[&id]), Some(1));
+    assert!(matches!(mine.push_once("four", &"four".into()).await.unwrap(), Pushed::New(_)));
+    assert_eq!(mine.withdraw("four").await.unwrap(), Removal::Removed);
     mine.push_once("one", &"one".into()).await.unwrap();
     evict(":names:");
     assert_eq!(texts(&mine.newest(9).await.unwrap()), ["one", "three"]);
