@@ -57,6 +57,7 @@ mod no_vary_search;
 mod pages;
 pub mod purge;
 mod queries;
+mod rate_limit;
 mod request_key;
 mod road;
 mod rule;
@@ -71,6 +72,10 @@ mod vary;
 pub use body::{BoxError, CachedBody};
 pub use error::Error;
 pub use layer::{Audience, CacheLayer, CacheLayerBuilder, UserId};
+pub use rate_limit::{
+    AddressField, ClientAddress, LimitedBody, RateLimitBy, RateLimitLayer, RateLimitLayerBuilder,
+    RateLimitService, WithoutKey,
+};
 pub use rule::{Heuristic, Rule};
 pub use service::CacheService;
 pub use tags::CacheTags;
@@ -79,3 +84,8 @@ pub use tags::CacheTags;
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/concepts/http-responses.md")]
 struct Page;
+
+/// The same, of the limits.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/concepts/http-rate-limits.md")]
+struct RateLimitsPage;

@@ -23,7 +23,7 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 pub(crate) const AUTHORIZATION: &str = "authorization";
 /// Never stored: they belong to the connection (RFC 9110 §7.6.1), are computed anew for every
 /// answer, or speak to caches.
-const NEVER_STORED: [HeaderName; 14] = [
+const NEVER_STORED: [HeaderName; 16] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     header::PROXY_AUTHENTICATE,
@@ -35,6 +35,8 @@ const NEVER_STORED: [HeaderName; 14] = [
     header::TRANSFER_ENCODING,
     header::UPGRADE,
     header::AGE,
+    HeaderName::from_static("ratelimit"),
+    HeaderName::from_static("ratelimit-policy"),
     HeaderName::from_static("x-cache"),
     HeaderName::from_static("surrogate-control"),
     HeaderName::from_static("cache-group-invalidation"),

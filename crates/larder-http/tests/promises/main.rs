@@ -11,6 +11,7 @@ mod freshness_over_the_wire;
 mod no_vary_search;
 mod purge;
 mod ranges;
+mod rate_limit;
 mod stack;
 mod stale;
 mod stampede;
