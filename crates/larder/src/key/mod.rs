@@ -13,6 +13,16 @@
 //! T = <app>:t:{.<t>}    the generation of tag t
 //! ```
 //!
+//! In a cache that writes behind K stands behind the braces, and its [`Partition`] p, of P, in them: one stream
+//! takes the writes of many keys. Its `ns` is `app:cache:schema~P`.
+//!
+//! ```text
+//! V, L = <ns>:v:{.<p>}<K>, <ns>:l:{.<p>}<K>     as above
+//! D    = <ns>:d:{.<p>}<K>                       a write that its source does not have yet
+//! Q    = <ns>:q:{.<p>}                          the order of those writes
+//! W, X = <ns>:w:{.<p>}, <ns>:x:{.<p>}           who works on them; those that were given up
+//! ```
+//!
 //! The braces put V and L on one node of a cluster. The dot is there because a cluster goes by what
 //! stands between the first `{` and the first `}`, and by the whole name when that is nothing: without
 //! it a key that is empty or begins with a `}` would part V from L.
@@ -31,7 +41,7 @@ pub(crate) mod slot;
 mod tag;
 mod to_key;
 
-pub(crate) use namespace::{Named, Namespace, UserPart, parse};
+pub(crate) use namespace::{Named, Namespace, Partition, UserPart, parse};
 #[cfg(feature = "structures")]
 pub(crate) use shape::{Name, Shape};
 pub use tag::Tag;
@@ -59,6 +69,16 @@ impl Key {
     /// The name of its lease in Redis.
     pub(crate) fn l(&self) -> Vec<u8> {
         namespace::of_kind(&self.0, b'l')
+    }
+
+    /// The name of a write that waits for its source, in a cache that writes behind.
+    pub(crate) fn d(&self) -> Option<Vec<u8>> {
+        self.in_partition().map(|_| namespace::of_kind(&self.0, b'd'))
+    }
+
+    /// Where it waits, and the encoded key.
+    pub(crate) fn in_partition(&self) -> Option<(Partition, &[u8])> {
+        namespace::in_partition(&self.0)
     }
 
     /// Where all its names are on a cluster.

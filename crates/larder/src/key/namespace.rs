@@ -7,8 +7,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
+use xxhash_rust::xxh3::xxh3_64;
 
-use super::{KeyBuf, KeyWriter, Tag, ToKey};
+use super::{Key, KeyBuf, KeyWriter, Tag, ToKey};
 use crate::error::{Error, ErrorKind};
 
 /// The most an app's or a cache's name may take.
@@ -22,6 +23,71 @@ pub(crate) struct Namespace {
     /// `<app>:<cache>:<schema>:v:{.`
     opening: Arc<[u8]>,
     cache: Arc<str>,
+    /// Of a cache that writes behind: into how many parts its keys are dealt. 0: each key is a part of its own.
+    partitions: u32,
+}
+
+/// A part of the keys of a cache that writes behind: all its names are in one slot of a cluster.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Partition {
+    /// `<ns>:q:{.<p>}`
+    queue: Arc<[u8]>,
+}
+
+impl Partition {
+    /// The stream of writes that wait.
+    pub(crate) fn q(&self) -> &[u8] {
+        &self.queue
+    }
+
+    /// The lease of whoever works on them.
+    pub(crate) fn w(&self) -> Vec<u8> {
+        of_kind(&self.queue, b'w')
+    }
+
+    /// The stream of dead letters.
+    pub(crate) fn x(&self) -> Vec<u8> {
+        of_kind(&self.queue, b'x')
+    }
+
+    /// Its place among all of them.
+    pub(crate) fn number(&self) -> u32 {
+        let digits = split(&self.queue).and_then(|(head, _)| self.queue.get(head.len() + 2..));
+        let digits = digits.and_then(|digits| digits.strip_suffix(b"}")).unwrap_or_default();
+        std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
+
+    /// The entry whose encoded key is `k`.
+    pub(crate) fn key(&self, k: &[u8]) -> Key {
+        let mut name = of_kind(&self.queue, b'v');
+        name.extend_from_slice(k);
+        Key::from(name)
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn slot(&self) -> super::slot::Slot {
+        super::slot::Slot::of(&self.queue)
+    }
+}
+
+/// What stands between the schema's number and that of the partitions.
+const BEHIND: u8 = b'~';
+
+/// Which of the partitions an encoded key is in. It is where things are stored: never to be changed.
+fn partition_of(k: &[u8], partitions: u32) -> u32 {
+    // Less than `partitions`, so it fits.
+    (xxh3_64(k) % u64::from(partitions.max(1))) as u32
+}
+
+/// The partition that a name lies in, and the encoded key; `None` where each key is a part of its own.
+pub(super) fn in_partition(name: &[u8]) -> Option<(Partition, &[u8])> {
+    let head = name.get(..brace(name)?)?;
+    if !head.contains(&BEHIND) {
+        return None;
+    }
+    let (_, k) = split(name)?;
+    let queue = of_kind(name.get(..name.len() - k.len())?, b'q');
+    Some((Partition { queue: queue.into() }, k))
 }
 
 /// A user, encoded once for all of their keys. In place while it is short, as a UUID is: it is made for
@@ -54,6 +120,28 @@ impl Namespace {
         Ok(Namespace {
             opening: format!("{app}:{cache}:{schema}:v:{{.").into_bytes().into(),
             cache: cache.into(),
+            partitions: 0,
+        })
+    }
+
+    /// The same of a cache that writes behind: their number is part of what its names begin with, since it says
+    /// where each key is.
+    pub(crate) fn behind(
+        app: &str,
+        cache: &str,
+        schema: u32,
+        partitions: u32,
+    ) -> Result<Namespace, Error> {
+        let plain = Namespace::new(app, cache, schema)?;
+        let opening = format!("{app}:{cache}:{schema}{}{partitions}:v:{{.", char::from(BEHIND));
+        Ok(Namespace { opening: opening.into_bytes().into(), partitions, ..plain })
+    }
+
+    /// Those of a cache that writes behind.
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = Partition> {
+        (0..self.partitions).map(|number| {
+            let name = [&self.opening[..], number.to_string().as_bytes(), b"}"].concat();
+            Partition { queue: of_kind(&name, b'q').into() }
         })
     }
 
@@ -118,8 +206,22 @@ impl Namespace {
             out.clear();
             return Err(self.too_long(length, bound));
         }
+        if self.partitions != 0 {
+            self.write_partition(out);
+            return Ok(());
+        }
         out.push(b'}');
         Ok(())
+    }
+
+    /// `<p>}` in front of the encoded key.
+    #[inline(never)]
+    fn write_partition(&self, out: &mut KeyBuf) {
+        let at = self.opening.len();
+        let number = partition_of(out.get(at..).unwrap_or_default(), self.partitions);
+        let mut text = KeyBuf::new();
+        KeyWriter::new(&mut text, usize::MAX).number(number.into(), b'}');
+        out.insert_from_slice(at, &text);
     }
 
     #[cold]
@@ -166,7 +268,9 @@ pub(crate) fn parse(name: &[u8]) -> Named<'_> {
     let parts: SmallVec<[&[u8]; 6]> = head.splitn(6, |byte| *byte == b':').collect();
     match parts.as_slice() {
         [app, b"t", b""] if is_name(app) => Tag::from_name(inside).map_or(Named::Other, Named::Tag),
-        [app, cache, schema, kind, b""] if is_name(app) && is_name(cache) && is_number(schema) => {
+        [app, cache, schema, kind, b""]
+            if is_name(app) && is_name(cache) && is_schema(schema, name, inside) =>
+        {
             match *kind {
                 b"v" => Named::Value(name),
                 b"l" => Named::Lease(of_kind(name, b'v')),
@@ -177,10 +281,31 @@ pub(crate) fn parse(name: &[u8]) -> Named<'_> {
     }
 }
 
-/// What stands before the braces, and what is in them behind the dot.
+/// What stands before the braces, and the encoded key or tag: in them behind the dot, or behind them where a
+/// partition is in them.
 fn split(name: &[u8]) -> Option<(&[u8], &[u8])> {
     let (head, braced) = name.split_at_checked(brace(name)?)?;
-    Some((head, braced.strip_prefix(b"{.")?.strip_suffix(b"}")?))
+    let inside = braced.strip_prefix(b"{.")?;
+    if head.contains(&BEHIND) {
+        let end = inside.iter().position(|byte| *byte == b'}')?;
+        return Some((head, inside.get(end + 1..)?));
+    }
+    Some((head, inside.strip_suffix(b"}")?))
+}
+
+/// A number, or two of them where `name` lies in a partition: then it is the right one for `k`.
+fn is_schema(schema: &[u8], name: &[u8], k: &[u8]) -> bool {
+    let Some(at) = schema.iter().position(|byte| *byte == BEHIND) else { return is_number(schema) };
+    let (number, partitions) = (&schema[..at], &schema[at + 1..]);
+    if !is_number(number) || !is_number(partitions) {
+        return false;
+    }
+    let partitions = std::str::from_utf8(partitions).ok().and_then(|text| text.parse().ok());
+    let head = name.get(..name.len() - k.len()).unwrap_or_default();
+    partitions.is_some_and(|partitions: u32| {
+        let right = format!("{{.{}}}", partition_of(k, partitions));
+        partitions > 0 && head.ends_with(right.as_bytes())
+    })
 }
 
 /// No namespace has a brace in it, so the first one is ours.
@@ -209,12 +334,15 @@ pub(super) fn beside(name: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     let mut parts = name.splitn(4, |byte| *byte == b':');
     let mut part = || parts.next().unwrap_or_default();
     let (app, cache, schema, rest) = (part(), part(), part(), part());
+    // With the number of partitions, of a cache that writes behind: next to it are those of as many.
+    let digits = schema.iter().position(|byte| *byte == BEHIND).unwrap_or(schema.len());
+    let (schema, partitions) = schema.split_at_checked(digits).unwrap_or_default();
     let schema = std::str::from_utf8(schema).ok().and_then(|text| text.parse::<u32>().ok());
     let next = schema.map(|schema| [schema.checked_sub(1), schema.checked_add(1)]);
-    next.into_iter()
-        .flatten()
-        .flatten()
-        .map(move |schema| [app, cache, schema.to_string().as_bytes(), rest].join(&b':'))
+    next.into_iter().flatten().flatten().map(move |schema| {
+        let schema = [schema.to_string().as_bytes(), partitions].concat();
+        [app, cache, &schema, rest].join(&b':')
+    })
 }
 
 /// The encoded key in a name.

@@ -600,3 +600,82 @@ fn a_key_knows_its_names_under_the_schemas_next_to_its_own() {
         assert_eq!(parse(name.as_bytes()), Named::Value(name.as_bytes()));
     }
 }
+
+/// Where writes of another version of this program lie must be where this one looks.
+#[test]
+fn a_key_has_its_partition_for_good() {
+    let namespace = Namespace::behind("todo", "seen", 3, 16).unwrap();
+    let name = |key: &str| {
+        let mut name = KeyBuf::new();
+        namespace.shared(key, 512, &mut name).unwrap();
+        String::from_utf8(name.to_vec()).unwrap()
+    };
+    let names = ["", "k", "}", "{", "17", "a longer key, of some words"].map(name);
+    assert_eq!(
+        names,
+        [
+            "todo:seen:3~16:v:{.6}0.",
+            "todo:seen:3~16:v:{.9}1.k",
+            "todo:seen:3~16:v:{.15}1.}",
+            "todo:seen:3~16:v:{.12}1.{",
+            "todo:seen:3~16:v:{.11}2.17",
+            "todo:seen:3~16:v:{.7}27.a longer key, of some words",
+        ]
+    );
+}
+
+#[test]
+fn all_names_of_a_partition_share_its_slot_and_lead_back_to_the_key() {
+    for partitions in [1, 2, 16, 1024] {
+        let namespace = Namespace::behind("todo", "seen", 3, partitions).unwrap();
+        let all: Vec<Partition> = namespace.partitions().collect();
+        assert_eq!(all.len(), partitions as usize);
+        let mut used = HashSet::new();
+        for text in (0..200).map(|number| format!("key}} {{{number}")) {
+            let mut name = KeyBuf::new();
+            namespace.shared(&text, 512, &mut name).unwrap();
+            let key = Key::new(&name);
+            let (partition, k) = key.in_partition().unwrap();
+            assert_eq!(all[partition.number() as usize], partition);
+            used.insert(partition.number());
+            assert_eq!((partition.key(k), k), (key.clone(), encoded(&text).as_slice()));
+            assert_eq!(parse(key.v()), Named::Value(key.v()));
+            assert_eq!(parse(&key.l()), Named::Lease(key.v().to_vec()));
+            let d = key.d().unwrap();
+            assert_eq!(parse(&d), Named::Other);
+            let other_names = [d, partition.q().to_vec(), partition.w(), partition.x()];
+            #[cfg(feature = "redis")]
+            for name in other_names.iter().chain([&key.l()]) {
+                assert_eq!(slot::Slot::of(name), key.slot(), "{}", name.escape_ascii());
+            }
+            let beside: Vec<Key> = key.beside().collect();
+            for (beside, schema) in beside.iter().zip([2, 4]) {
+                let next = Namespace::behind("todo", "seen", schema, partitions).unwrap();
+                let mut name = KeyBuf::new();
+                next.shared(&text, 512, &mut name).unwrap();
+                assert_eq!(*beside, Key::new(&name));
+            }
+        }
+        assert!(partitions < 3 || used.len() > 2);
+    }
+}
+
+#[test]
+fn a_name_in_the_wrong_partition_is_none_of_ours() {
+    for odd in [
+        "todo:seen:3~16:v:{.1}1.k",
+        "todo:seen:3~0:v:{.0}1.k",
+        "todo:seen:3~16:v:{.09}1.k",
+        "todo:seen:3~016:v:{.9}1.k",
+        "todo:seen:03~16:v:{.9}1.k",
+        "todo:seen:3~:v:{.0}1.k",
+        "todo:seen:~16:v:{.0}1.k",
+        "todo:seen:3~16:v:{.0",
+    ] {
+        assert_eq!(parse(odd.as_bytes()), Named::Other, "{odd}");
+    }
+    assert_eq!(Key::new(b"todo:seen:3:v:{.1.k}").in_partition(), None);
+    assert_eq!(Key::new(b"todo:seen:3:v:{.1.k}").d(), None);
+    let shown = Key::new(b"todo:seen:3~16:v:{.9}1.k").to_string();
+    assert_eq!(shown, "seen:v3~16:{1.k}");
+}
