@@ -20,11 +20,13 @@ use crate::key::{Key, Tag};
 pub(crate) mod codec;
 pub(crate) mod compression;
 pub(crate) mod envelope;
+mod pending;
 
 pub use codec::Codec;
 pub(crate) use codec::Encoded;
 pub use compression::Compression;
 pub(crate) use compression::{Payload, Way};
+pub(crate) use pending::{Pending, Stamp, WriteId};
 
 /// Names one load or one write.
 pub(crate) type Token = [u8; 16];

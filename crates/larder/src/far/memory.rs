@@ -23,6 +23,7 @@ use crate::pulse::Pulse;
 use super::guards::{GUARDS_MAX, Guards};
 use super::{Change, Changes, Claim, Far, Finish, Generations, Got, Link, Read, Reply, TagState};
 
+mod backlog;
 #[cfg(feature = "test-support")]
 pub(super) mod faults;
 
@@ -47,8 +48,11 @@ struct State {
     items: HashMap<Arc<[u8]>, Item, FixedState>,
     by_end: BTreeSet<(Moment, Arc<[u8]>)>,
     by_write: BTreeMap<u64, Arc<[u8]>>,
-    writes: u64,
+    /// How many there were.
+    written: u64,
     bytes: usize,
+    /// Those that wait for their source.
+    writes: backlog::Writes,
 }
 
 #[derive(Clone)]
@@ -125,8 +129,9 @@ impl State {
             items: HashMap::with_hasher(clock.hasher()),
             by_end: BTreeSet::new(),
             by_write: BTreeMap::new(),
-            writes: 0,
+            written: 0,
             bytes: 0,
+            writes: backlog::Writes::default(),
         }
     }
 
@@ -170,11 +175,11 @@ impl State {
     fn set(&mut self, name: &[u8], bytes: Vec<u8>, ends: Moment) -> Arc<[u8]> {
         self.remove(name);
         let name: Arc<[u8]> = Arc::from(name);
-        self.writes += 1;
+        self.written += 1;
         self.bytes += OVERHEAD + name.len() + bytes.len();
-        self.by_write.insert(self.writes, name.clone());
+        self.by_write.insert(self.written, name.clone());
         self.by_end.insert((ends, name.clone()));
-        self.items.insert(name.clone(), Item { bytes, ends, written: self.writes });
+        self.items.insert(name.clone(), Item { bytes, ends, written: self.written });
         name
     }
 }
@@ -229,7 +234,13 @@ impl Step<'_> {
     }
 
     fn answered(&self, name: &[u8]) -> Option<Answered> {
-        Some(Answered { bytes: self.bytes(name)?.to_vec(), by: self.by })
+        let bytes = self.bytes(name).or_else(|| self.state.writes.pending(name))?;
+        Some(Answered { bytes: bytes.to_vec(), by: self.by })
+    }
+
+    /// The write of a key that waits for its source.
+    fn pending(&self, key: &Key) -> Option<&[u8]> {
+        self.state.writes.pending(&key.d()?)
     }
 
     /// The guards of writers on a key, if any is open.
@@ -430,15 +441,18 @@ impl Link for MemoryLink {
         ready(self.tracked(|step| {
             let claim = match step.answered(key.v()) {
                 Some(v) if seen.is_none() || envelope::id(&v.bytes) != seen => Claim::Value(v),
-                _ => match step.bytes(&key.l()) {
-                    Some(l) => super::read_lease(l, step.left(&key.l()).unwrap_or_default()),
-                    None => {
+                _ => match (step.pending(key), step.bytes(&key.l())) {
+                    (Some(record), _) => super::pending_claim(record),
+                    (None, Some(l)) => {
+                        super::read_lease(l, step.left(&key.l()).unwrap_or_default())
+                    }
+                    (None, None) => {
                         step.set(&key.l(), [b"T", token.as_slice()].concat(), lease);
                         Claim::Granted
                     }
                 },
             };
-            let rejected = !matches!(claim, Claim::Value(_));
+            let rejected = !matches!(claim, Claim::Value(_) | Claim::Pending(_));
             let is_there = rejected && step.bytes(key.v()).is_some();
             Read { claim, is_there, by: step.by, tags: self.states_of(step, tags), in_order: true }
         }))
@@ -607,6 +621,10 @@ impl Far for MemoryFar {
 
     fn discard<'a>(&'a self, keys: &'a [Key]) -> Reply<'a, ()> {
         self.link.untracked(|step| keys.iter().for_each(|key| step.unlink(key.v())))
+    }
+
+    fn backlog(&self) -> Option<&dyn super::backlog::Backlog> {
+        Some(self)
     }
 
     fn is_back(&self) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + '_>> {

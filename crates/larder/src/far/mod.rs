@@ -18,13 +18,14 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::clock::Moment;
-use crate::entry::{Answered, Ended, Generation, Incarnation, Nonce, SoftHalf, Token};
+use crate::entry::{Answered, Ended, Generation, Incarnation, Nonce, Pending, SoftHalf, Token};
 use crate::error::FarError;
 #[cfg(feature = "redis")]
 use crate::key::slot::Slots;
 use crate::key::{Key, Tag};
 use crate::pulse::Pulse;
 
+pub(crate) mod backlog;
 #[cfg(feature = "test-support")]
 pub mod contract;
 #[cfg(feature = "test-support")]
@@ -93,6 +94,9 @@ pub(crate) enum Claim {
     Failed(Token, Vec<u8>),
     /// A writer is about to change it: load, and keep it nowhere.
     Guarded,
+    /// A write that its source does not have yet, of a cache that writes behind: the truth, whatever its tags
+    /// or its age, and no lease is granted beside it. The name of who answered is of no matter.
+    Pending(Vec<u8>),
     /// Something we do not know how to read: load, and keep it nowhere.
     Foreign,
     /// The key is being moved to another server, which grants no lease before it has arrived: load, and
@@ -244,6 +248,11 @@ pub(crate) trait Far: Send + Sync {
     /// there, and then nothing is kept. Sent once.
     fn put<'a>(&'a self, key: &'a Key, envelope: &'a [u8], keep: Duration) -> Reply<'a, bool>;
 
+    /// The side of it that keeps writes until their source has them; `None` where there is none.
+    fn backlog(&self) -> Option<&dyn backlog::Backlog> {
+        None
+    }
+
     /// Removes bytes under values' names that cannot be read. One round trip for all, waited for no
     /// longer than a read is.
     fn discard<'a>(&'a self, keys: &'a [Key]) -> Reply<'a, ()>;
@@ -269,4 +278,9 @@ pub(crate) fn read_lease(record: &[u8], left: Duration) -> Claim {
         Some((b'W', [b'=' | b'!', ..])) => Claim::Guarded,
         _ => Claim::Foreign,
     }
+}
+
+/// What a pending write's record says.
+pub(crate) fn pending_claim(record: &[u8]) -> Claim {
+    Pending::read(record).map_or(Claim::Foreign, |pending| Claim::Pending(pending.envelope))
 }

@@ -50,6 +50,31 @@ pub(crate) fn open<'a>(
 }
 
 impl Opened<'_> {
+    /// The entry, whatever became of its tags, and however old it is: a write that its source does not have yet is
+    /// the truth.
+    pub(crate) fn whatever_its_age(
+        self,
+        shape: &Shape,
+        server_now_ms: u64,
+        now: Moment,
+    ) -> Result<Held, Error> {
+        let Header { id, negative, way, hard_ms, fresh_ms, stored_at_ms, tags, .. } = self.header;
+        let value = if negative { None } else { Some(shape.decoded(way, self.payload)?) };
+        let left = |ms: u32| now.plus(Duration::from_millis(ms.into()));
+        Ok(Held {
+            value,
+            weight: self.payload.len() as u64,
+            tags: tags.into(),
+            received: now,
+            age: Duration::from_millis(server_now_ms.saturating_sub(stored_at_ms)),
+            fresh_until: left(fresh_ms),
+            kept_until: left(hard_ms.max(fresh_ms)),
+            in_need: false,
+            cost: Duration::ZERO,
+            id: Some(id),
+        })
+    }
+
     /// The tags it carries.
     pub(crate) fn tags(&self) -> impl Iterator<Item = &Tag> {
         self.header.tags.iter().map(|tagged| &tagged.tag)

@@ -55,8 +55,14 @@ impl Tiers {
                     return Some((kept.held.clone(), Origin::Far));
                 }
                 Ok(Seen::Stale(..) | Seen::Rejected(_)) => {
-                    self.observe.tell(Event::Miss { cache: self.observe.cache() });
-                    return None;
+                    match self.pending_of(&[call], &link).await.map(|mut found| found.pop()) {
+                        Ok(Some(Some(answer))) => return Some(answer),
+                        Ok(_) => {
+                            self.observe.tell(Event::Miss { cache: self.observe.cache() });
+                            return None;
+                        }
+                        Err(why) => why,
+                    }
                 }
                 Err(why) => why,
             },
@@ -117,6 +123,12 @@ impl Tiers {
                         Seen::Stale(kept) => seen = kept.held.id,
                         Seen::Rejected(id) => seen = id,
                     }
+                }
+                Claim::Pending(envelope) => {
+                    lease.not_granted();
+                    let kept = self.pending(&call, &link, envelope)?;
+                    let good = call.takes(&kept.held);
+                    return good.then(|| Leased::Found((kept.held.clone(), Origin::Far)));
                 }
                 _ => {
                     lease.not_granted();

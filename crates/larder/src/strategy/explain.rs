@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::Tiers;
 use crate::entry::envelope::{self, Header};
-use crate::entry::{Answered, Generation, Standing, Tagged, Token, is_believed};
+use crate::entry::{Answered, Generation, Pending, Standing, Tagged, Token, is_believed};
 use crate::far::guards::Guards;
 use crate::far::{Claim, Link, read_lease};
 use crate::key::{Key, Tag};
@@ -38,6 +38,8 @@ pub struct Explanation {
     pub load_is_under_way: bool,
     /// What the shared side has.
     pub far: FarCopy,
+    /// A write that the source does not have yet, in a cache that writes behind.
+    pub pending: Option<PendingCopy>,
     /// Who may store there.
     pub lease: LeaseHolder,
     /// The tags it carries in far, each with its generations.
@@ -55,6 +57,8 @@ pub enum Outcome {
     NearHit,
     /// Be answered from the shared side.
     FarHit,
+    /// Be answered with a write that the source does not have yet: it is the truth, whatever its tags or its age.
+    Pending,
     /// Find an entry that is no longer fresh: by the cache's choice it is served and refreshed, or stands in if
     /// the source fails.
     Stale,
@@ -124,6 +128,16 @@ pub enum FarCopy {
         /// Which load it came from.
         id: String,
     },
+}
+
+/// A write that the source does not have yet.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PendingCopy {
+    /// Since it was written, by the server's clock.
+    pub age: Duration,
+    /// Its place in the queue.
+    pub id: String,
 }
 
 /// What stands where leases do.
@@ -197,6 +211,7 @@ impl Tiers {
             end_is_waiting: false,
             load_is_under_way: self.flights.is_boarding(key.v()),
             far: FarCopy::Nothing,
+            pending: None,
             lease: LeaseHolder::Unknown,
             tags: Vec::new(),
             this_process: self.leases.process(),
@@ -234,11 +249,17 @@ impl Tiers {
         link: &Arc<dyn Link>,
         explanation: &mut Explanation,
     ) -> Result<(), String> {
-        let names = [key.clone(), Key::new(&key.l())];
+        let mut names = vec![key.clone(), Key::new(&key.l())];
+        names.extend(key.d().map(Key::from));
         let got = link.get(&names, &[]).await.map_err(|why| why.to_string())?;
         let mut values = got.values.into_iter();
         let (value, lease) = (values.next().flatten(), values.next().flatten());
         let server_ms = link.server_ms_at(self.clock.now(), key);
+        let pending = values.next().flatten().and_then(|record| Pending::read(&record.bytes));
+        explanation.pending = pending.map(|Pending { stamp, .. }| PendingCopy {
+            age: Duration::from_millis(server_ms.saturating_sub(stamp.id.ms)),
+            id: stamp.id.to_string(),
+        });
         explanation.lease = lease.map_or(LeaseHolder::Nobody, |record| holder(&record, server_ms));
         let Some(value) = value else { return Ok(()) };
         let header = match envelope::peek(&value.bytes, key) {
@@ -289,6 +310,11 @@ impl Tiers {
         let found = self.conclude_far(all, &mut why);
         all.outcome = match found {
             Some(outcome) if !all.end_is_waiting => outcome,
+            _ if all.pending.is_some() => {
+                let ago = all.pending.as_ref().map(|pending| pending.age).unwrap_or_default();
+                why.push(format!("pending: a write of {ago:?} ago waits for the source"));
+                Outcome::Pending
+            }
             _ => match &all.lease {
                 LeaseHolder::Loading { process } => {
                     why.push(format!("process {process} is loading it"));
@@ -422,6 +448,7 @@ impl fmt::Display for Explanation {
         let outcome = match self.outcome {
             Outcome::NearHit => "served from near",
             Outcome::FarHit => "served from far",
+            Outcome::Pending => "served from a pending write",
             Outcome::Stale => "found stale",
             Outcome::Wait => "waits for another process",
             Outcome::Load => "loaded",
@@ -429,6 +456,9 @@ impl fmt::Display for Explanation {
         writeln!(f, "{}: a read now would be {outcome}", self.key)?;
         for why in &self.why {
             writeln!(f, "  because {why}")?;
+        }
+        if let Some(pending) = &self.pending {
+            writeln!(f, "  pending {:?} old, {}", pending.age, pending.id)?;
         }
         match &self.near {
             None => writeln!(f, "  near    nothing")?,

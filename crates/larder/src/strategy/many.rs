@@ -21,7 +21,10 @@ impl Tiers {
     pub(crate) async fn get_many(&self, calls: &[Call]) -> Vec<Option<Answer>> {
         let mut answers = Vec::with_capacity(calls.len());
         for some in calls.chunks(TOGETHER_MAX) {
-            let (hits, far) = self.look_for_many(some, |_| true).await;
+            let (mut hits, mut far) = self.look_for_many(some, |_| true).await;
+            if far.is_ok() {
+                far = self.look_for_pending(some, &mut hits).await;
+            }
             if let Err(why) = far {
                 self.skipped(&why);
             } else {
@@ -31,6 +34,25 @@ impl Tiers {
             answers.extend(hits.into_iter().map(Hit::fresh));
         }
         answers
+    }
+
+    /// Of those that were not found, the writes that wait for their source.
+    async fn look_for_pending(&self, calls: &[Call], hits: &mut [Hit]) -> Result<(), String> {
+        let missed =
+            |at: &usize| !matches!(hits[*at], Hit::Fresh(_)) && calls[*at].key.d().is_some();
+        let places: Vec<usize> = (0..calls.len()).filter(missed).collect();
+        if places.is_empty() {
+            return Ok(());
+        }
+        let link = self.far.link().map_err(|why| why.to_string())?;
+        let wanted: Vec<&Call> = places.iter().map(|at| &calls[*at]).collect();
+        let found = self.pending_of(&wanted, &link).await.map_err(|why| why.to_string())?;
+        for (at, answer) in places.into_iter().zip(found) {
+            if let Some(answer) = answer {
+                hits[at] = Hit::Fresh(answer);
+            }
+        }
+        Ok(())
     }
 
     /// For each key near, far, or the source, as if each were asked for alone.

@@ -537,6 +537,17 @@ impl Tiers {
                     self.observe.tell(Event::Guarded { cache: self.observe.cache() });
                     return Decision::Guarded;
                 }
+                Claim::Pending(envelope) => {
+                    lease.not_granted();
+                    return match self.pending(call, &link, envelope) {
+                        // One by hand may have no use for it; nothing is to be stored beside it all the same.
+                        Some(kept) if !call.takes(&kept.held) && call.finds(&kept.held) => {
+                            Decision::Guarded
+                        }
+                        Some(kept) => self.found_far(kept),
+                        None => Decision::Alone("a pending write cannot be read".to_owned()),
+                    };
+                }
                 Claim::Foreign => {
                     lease.not_granted();
                     return Decision::Alone("the lease's name holds something else".to_owned());

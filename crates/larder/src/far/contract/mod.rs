@@ -18,6 +18,7 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::far::memory::Shelf;
 
+mod backlog;
 mod changes;
 mod embedded;
 mod guards;
@@ -158,6 +159,17 @@ macro_rules! far_contract_cases {
                 a_finish_that_comes_twice_or_after_its_end_keeps_nothing
                 finish_ends_the_guards_beside_it_and_keeps_nothing_there
                 a_finish_is_told
+            }
+            backlog {
+                a_write_is_the_value_and_waits_and_ends_the_lease
+                a_write_over_the_bound_changes_nothing
+                read_answers_a_pending_write_and_grants_no_lease_beside_it
+                one_at_a_time_holds_a_partition
+                entries_are_claimed_once_oldest_first_and_told_again
+                clear_leaves_a_newer_write
+                rebase_goes_above_and_keeps_the_write
+                what_is_buried_is_undone_and_can_be_replayed
+                a_write_and_a_burial_elsewhere_are_told
             }
             changes {
                 a_value_stored_elsewhere_is_told

@@ -89,6 +89,14 @@ impl Scene {
         Key::new(&name)
     }
 
+    /// One of a cache that writes behind, in one partition.
+    pub(super) fn behind(&self, key: &str) -> Key {
+        let mut name = KeyBuf::new();
+        let namespace = Namespace::behind(&self.app, "b", 1, 1).unwrap();
+        namespace.shared(key, 512, &mut name).unwrap();
+        Key::new(&name)
+    }
+
     /// The name of a tag's generation, as it stands on the shared side.
     pub(super) fn t(&self, tag: &Tag) -> Vec<u8> {
         tag.redis_name(&self.app)
@@ -185,6 +193,11 @@ impl Process {
     pub(super) async fn claim_over(&self, key: &Key, seen: Option<Token>) -> Claim {
         let token = self.clock.nonce();
         self.link().read(key, token, LONG, seen, &[]).await.unwrap().claim
+    }
+
+    /// A token never sent.
+    pub(super) fn far_token(&self) -> Token {
+        self.clock.nonce()
     }
 
     /// Takes the lease of a key that has neither value nor lease.

@@ -10,7 +10,8 @@ use std::time::Duration;
 use super::SharedMemory;
 use super::scene::{LONG, Process, SOFT, Scene, Told, envelope};
 use crate::clock::Clock;
-use crate::entry::{Ended, Nonce, Token};
+use crate::entry::{Ended, Nonce, Pending, Stamp, Token, WriteId};
+use crate::far::backlog::{Dead, Done, Queued, Write};
 use crate::far::{Claim, Finish, TagState};
 use crate::key::{Key, Tag};
 
@@ -34,6 +35,27 @@ enum Step {
     Guard(Vec<Key>, Token, Duration),
     Finish(Key, Vec<Key>, Token, Vec<u8>, Duration),
     Put(Key, Vec<u8>, Duration),
+    /// Of a cache that writes behind; and what is done with a write, by its place among all so far.
+    Write(Key, Token, Vec<u8>, Duration, usize),
+    Pending(Vec<Key>),
+    Clear(Key, usize, bool),
+    Rebase(Key, usize),
+    Bury(Key, usize),
+    Replay(Key, usize),
+    Depth(Key),
+}
+
+/// What one side has answered that names a place in a queue: the sides count for themselves.
+#[derive(Default)]
+struct Places {
+    written: Vec<Stamp>,
+}
+
+impl Places {
+    fn at(&self, at: usize) -> Stamp {
+        let nobody = Stamp { token: [0; 16], id: WriteId { ms: 1, seq: 0 } };
+        self.written.get(at % self.written.len().max(1)).copied().unwrap_or(nobody)
+    }
 }
 
 /// Drives an embedded side and the Redis at `url` with the same steps, drawn from `seed`.
@@ -46,6 +68,7 @@ pub async fn conforms(url: &str, seed: u64, steps: usize) {
     let memory = Scene::on(&memory, &redis.app);
     let mut draw = Draw::new(&redis, seed);
     let mut watched = [Names::new(), Names::new()];
+    let (mut there, mut here) = (Places::default(), Places::default());
     let mut history: Vec<String> = Vec::new();
     for number in 0..steps {
         let (who, step) = (draw.below(2), draw.step());
@@ -54,8 +77,8 @@ pub async fn conforms(url: &str, seed: u64, steps: usize) {
             let last = history[number.saturating_sub(12)..].join("\n");
             format!("seed {seed}, steps\n{last}")
         };
-        let answer = run(&redis, who, &step, &mut watched[who]).await;
-        let expected = run(&memory, who, &step, &mut Names::new()).await;
+        let answer = run(&redis, who, &step, &mut watched[who], &mut there).await;
+        let expected = run(&memory, who, &step, &mut Names::new(), &mut here).await;
         assert_eq!(answer, expected, "redis, memory; {}", last());
         for (who, watched) in watched.iter_mut().enumerate() {
             let told = names(process(&redis, who)).await;
@@ -84,7 +107,13 @@ async fn names(process: &Process) -> Names {
 
 /// Makes a step, and notes what its process watches after it and what no longer: a name it wrote
 /// itself over its link and did not read again. The answer as text, times by the hour.
-async fn run(scene: &Scene, who: usize, step: &Step, watched: &mut Names) -> String {
+async fn run(
+    scene: &Scene,
+    who: usize,
+    step: &Step,
+    watched: &mut Names,
+    places: &mut Places,
+) -> String {
     let (process, link) = (process(scene, who), process(scene, who).link());
     let names = |tags: &[Tag]| tags.iter().map(|tag| scene.t(tag)).collect::<Names>();
     match step.clone() {
@@ -99,6 +128,9 @@ async fn run(scene: &Scene, who: usize, step: &Step, watched: &mut Names) -> Str
             watched.insert(key.v().to_vec());
             watched.extend(names(&tags));
             if !matches!(read.claim, Claim::Value(_)) {
+                watched.extend(key.d());
+            }
+            if !matches!(read.claim, Claim::Value(_) | Claim::Pending(_)) {
                 watched.insert(key.l());
             }
             if let Claim::Held(left) = &mut read.claim {
@@ -161,6 +193,76 @@ async fn run(scene: &Scene, who: usize, step: &Step, watched: &mut Names) -> Str
             show(process.far.finish(Finish { key, beside, token, envelope, keep }).await)
         }
         Step::Put(key, bytes, keep) => show(process.far.put(&key, &bytes, keep).await),
+        step => work(process, step, places).await,
+    }
+}
+
+/// What is done to writes that wait.
+async fn work(process: &Process, step: Step, places: &mut Places) -> String {
+    let backlog = process.far.backlog().unwrap();
+    let part = |key: &Key| key.in_partition().unwrap().0;
+    match step {
+        Step::Write(key, token, envelope, keep, bound) => {
+            let (key, envelope) = (&key, envelope.as_slice());
+            let write = Write { key, token, envelope, keep, typed: b"typed", bound };
+            match backlog.write(write).await.unwrap() {
+                Queued::At(id) => {
+                    let grows = places.written.last().is_none_or(|last| last.id < id);
+                    places.written.push(Stamp { token, id });
+                    format!("queued, above the last: {grows}")
+                }
+                Queued::Full => "full".to_owned(),
+            }
+        }
+        Step::Pending(keys) => {
+            let records = backlog.pending(&keys).await.unwrap().into_iter();
+            let known = |record: Vec<u8>| {
+                let pending = Pending::read(&record).unwrap();
+                let at = places.written.iter().position(|stamp| *stamp == pending.stamp);
+                (at, pending.envelope)
+            };
+            show(records.map(|record| record.map(known)).collect::<Vec<_>>())
+        }
+        Step::Clear(key, at, named) => {
+            let stamp = places.at(at);
+            let entries = [stamp.id];
+            let done = [Done { key: &key, stamp: named.then_some(stamp), entries: &entries }];
+            show(backlog.clear(&part(&key), &done).await)
+        }
+        Step::Rebase(key, at) => {
+            let Stamp { token, id } = places.at(at);
+            let above = WriteId { ms: id.ms + 1, ..id };
+            let moved = backlog.rebase(&key, token, above, b"typed").await.unwrap();
+            if let Some(id) = moved {
+                places.written.push(Stamp { token, id });
+            }
+            show(moved.map(|id| id > above))
+        }
+        Step::Bury(key, at) => {
+            let stamp = places.at(at);
+            let done = Done { key: &key, stamp: Some(stamp), entries: &[stamp.id] };
+            show(backlog.bury(done, b"typed", "why").await)
+        }
+        Step::Replay(key, at) => {
+            let dead = backlog.dead(&part(&key), WriteId::default(), 100).await.unwrap();
+            let told = |dead: &Dead| (dead.key.clone(), dead.envelope.clone(), dead.reason.clone());
+            let id = dead.get(at % dead.len().max(1)).map(|dead| dead.id);
+            // Another's letter under this key would not be ours to replay.
+            let id = id.filter(|id| dead.iter().any(|dead| dead.id == *id && dead.key == key));
+            let id = id.unwrap_or(WriteId { ms: 1, seq: 0 });
+            // A token of each side's own would do, and would have to be told apart below.
+            let token = places.at(at).token;
+            let replayed = backlog.replay(&key, id, token).await.unwrap();
+            show((dead.iter().map(told).collect::<Vec<_>>(), replayed))
+        }
+        Step::Depth(key) => {
+            let depth = backlog.depths(&[part(&key)]).await.unwrap()[0];
+            let oldest = depth
+                .oldest
+                .map(|oldest| places.written.iter().position(|stamp| stamp.id == oldest));
+            show((depth.waiting, depth.dead, oldest))
+        }
+        other => panic!("{other:?} is for those who read"),
     }
 }
 
@@ -187,6 +289,8 @@ struct Draw {
     chance: Clock,
     app: std::sync::Arc<str>,
     keys: Vec<Key>,
+    /// Of these, those of a cache that writes behind.
+    behind: Vec<Key>,
     tags: Vec<Tag>,
     /// Tokens sent in READ, the latest last.
     tokens: Vec<Token>,
@@ -195,12 +299,15 @@ struct Draw {
 
 impl Draw {
     fn new(scene: &Scene, seed: u64) -> Draw {
-        let keys = ["", "k", "}{"].map(|key| scene.key(key)).to_vec();
+        let mut keys = ["", "k", "}{"].map(|key| scene.key(key)).to_vec();
+        let behind = ["", "}w{"].map(|key| scene.behind(key)).to_vec();
+        keys.extend(behind.iter().cloned());
         let tags = ["s", "t"].map(Tag::new).to_vec();
         Draw {
             chance: Clock::of_runtime(seed),
             app: scene.app.clone(),
             keys,
+            behind,
             tags,
             tokens: vec![[0; 16]],
             drawn: Duration::ZERO,
@@ -244,9 +351,27 @@ impl Draw {
         }
     }
 
+    fn step_of_a_write(&mut self) -> Step {
+        let key = self.behind[self.below(self.behind.len())].clone();
+        match self.below(12) {
+            0..=3 => {
+                let token = self.chance.nonce();
+                self.tokens.push(token);
+                Step::Write(key, token, self.value(token), self.hours(), [3, 100][self.below(2)])
+            }
+            4 => Step::Pending(self.behind.clone()),
+            5..=7 => Step::Clear(key, self.below(1000), self.below(4) > 0),
+            8 => Step::Rebase(key, self.below(1000)),
+            9 => Step::Bury(key, self.below(1000)),
+            10 => Step::Replay(key, self.below(1000)),
+            _ => Step::Depth(key),
+        }
+    }
+
     fn step(&mut self) -> Step {
         let key = self.key();
-        match self.below(25) {
+        match self.below(33) {
+            25..=32 => self.step_of_a_write(),
             0 | 1 => Step::Get(self.some_keys(), self.some_tags()),
             2..=6 => {
                 let token = self.chance.nonce();

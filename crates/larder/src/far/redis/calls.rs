@@ -1,7 +1,7 @@
 //! The scripts, and each of their calls as one command: the same for one server and for a cluster.
 //!
-//! Names and arguments of a script are put in order here and nowhere else; who is asked, and what the
-//! answer means, is for those who send them.
+//! Names and arguments of a script are put in order here and nowhere else (those of writes that wait in
+//! [`backlog`](super::backlog)); who is asked, and what the answer means, is for those who send them.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use crate::redis::Script;
 static READ: Script = Script::new(include_str!("scripts/read.lua"));
 static STORE: Script = Script::new(include_str!("scripts/store.lua"));
 static FAIL: Script = Script::new(include_str!("scripts/fail.lua"));
-static RELEASE: Script = Script::new(include_str!("scripts/release.lua"));
-static EXTEND: Script = Script::new(include_str!("scripts/extend.lua"));
+pub(super) static RELEASE: Script = Script::new(include_str!("scripts/release.lua"));
+pub(super) static EXTEND: Script = Script::new(include_str!("scripts/extend.lua"));
 static PUT: Script =
     Script::new(concat!(include_str!("scripts/guards.lua"), include_str!("scripts/put.lua")));
 static END: Script =
@@ -69,7 +69,10 @@ pub(super) static ALL_OF_A_NODE: [&Script; 14] = [
 
 /// The value, if it is another than the one `seen`; else the lease, under `token`.
 pub(super) fn read(key: &Key, token: &Token, lease: Duration, seen: Option<&Token>) -> Cmd {
-    let mut call = READ.call(&[key.v(), &key.l()]);
+    let mut call = match key.d() {
+        None => READ.call(&[key.v(), &key.l()]),
+        Some(d) => READ.call(&[key.v(), &key.l(), &d]),
+    };
     call.arg(&token[..]).arg(ms(lease)).arg(seen.map_or(&[][..], |id| &id[..]));
     call
 }

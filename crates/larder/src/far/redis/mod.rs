@@ -10,8 +10,10 @@ use ::redis::{Cmd, Pipeline, Value, pipe};
 use smallvec::SmallVec;
 use tokio::task::JoinSet;
 
+use super::backlog::Backlog;
 use super::{
-    Change, Changes, Claim, Far, Finish, Generations, Got, Link, Read, Reply, TagState, read_lease,
+    Change, Changes, Claim, Far, Finish, Generations, Got, Link, Read, Reply, TagState,
+    pending_claim, read_lease,
 };
 use crate::clock::{Clock, Moment};
 use crate::entry::{Answered, Ended, Generation, Incarnation, Nonce, SoftHalf, Token};
@@ -28,6 +30,7 @@ use crate::redis::{
 };
 use crate::resilience::breaker::Breaker;
 
+mod backlog;
 mod calls;
 mod cluster;
 
@@ -121,6 +124,7 @@ impl RedisFar {
             scripts: calls::ALL
                 .iter()
                 .chain(calls::OF_MEMBERS)
+                .chain(&backlog::SCRIPTS)
                 .chain(settings.scripts)
                 .copied()
                 .collect(),
@@ -267,6 +271,10 @@ impl Far for RedisFar {
             let line = self.untracked.line()?;
             all_done(line.ask(&pipeline, line.deadline()).await?)
         })
+    }
+
+    fn backlog(&self) -> Option<&dyn Backlog> {
+        Some(self)
     }
 
     fn is_back(&self) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + '_>> {
@@ -556,6 +564,10 @@ fn claim(answer: Value, by: Incarnation) -> Result<Claim, FarError> {
         (Some(Value::Int(3)), Some(lease), Some(ms)) => {
             let record = bytes(lease)?.ok_or_else(odd)?;
             Ok(read_lease(&record, left(&ms)))
+        }
+        (Some(Value::Int(4)), Some(pending), _) => {
+            let record = bytes(pending)?.ok_or_else(odd)?;
+            Ok(pending_claim(&record))
         }
         _ => Err(odd()),
     }

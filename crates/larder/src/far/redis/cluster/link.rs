@@ -10,7 +10,7 @@ use super::{asks, is_try_again, unlink};
 use crate::clock::Moment;
 use crate::entry::{Answered, Generation, Incarnation, Nonce, Token, envelope};
 use crate::error::FarError;
-use crate::far::{Claim, Generations, Got, Link, Read, Reply, TagState};
+use crate::far::{Claim, Generations, Got, Link, Read, Reply, TagState, pending_claim};
 use crate::key::slot::Slot;
 use crate::key::{Key, Tag};
 use crate::pulse::Pulse;
@@ -200,7 +200,19 @@ impl ClusterLink {
             Some(value) if seen.is_none() || envelope::id(&value.bytes) != seen => {
                 Claim::Value(value)
             }
-            _ => Claim::Moving,
+            // Where a write waits for its source, the source is not to be asked.
+            _ => match key.d() {
+                None => Claim::Moving,
+                Some(d) => {
+                    let mut get = cmd("GET");
+                    get.arg(d);
+                    let answer = self.ask(&[asks(key.slot(), get)]).await?.pop();
+                    match answer.map(answered).transpose()?.flatten() {
+                        Some(record) => pending_claim(&record.bytes),
+                        None => Claim::Moving,
+                    }
+                }
+            },
         })
     }
 }

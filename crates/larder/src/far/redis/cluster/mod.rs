@@ -15,6 +15,7 @@
 //! | GUARD | the same |
 //! | FINISH | ends the guard alone, then the value alone: the write is committed, and not kept |
 //! | PUT | waits for the slot to have moved, to its deadline, and is refused then |
+//! | WRITE, and what its workers do | the same |
 //!
 //! All others have one name, and follow it. What was ended where a slot is on its way to is ended once more from
 //! where it comes: the name may have come back in between.
@@ -24,10 +25,11 @@ use std::time::Duration;
 
 use ::redis::{Cmd, ServerErrorKind, Value, cmd};
 
-use super::{Settings, accepted, calls, was_done};
+use super::{Settings, accepted, backlog, calls, was_done};
 use crate::clock::{Clock, Pauses};
 use crate::entry::{Ended, EndedName, Incarnation, SoftHalf, Token, envelope};
 use crate::error::{Error, FarError};
+use crate::far::backlog::Backlog;
 use crate::far::{Change, Changes, Far, Finish, Link, Reply};
 use crate::key::Key;
 use crate::key::slot::{Slot, Slots};
@@ -42,6 +44,8 @@ use link::ClusterLink;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+/// Between two tries of what does not run while its slot is on its way.
+pub(super) const PAUSES: (Duration, Duration) = (FIRST_PAUSE, LONGEST_PAUSE);
 
 /// The shared side in a cluster.
 pub(super) struct ClusterFar {
@@ -74,6 +78,7 @@ impl ClusterFar {
             scripts: calls::ALL_OF_A_NODE
                 .iter()
                 .chain(calls::OF_MEMBERS)
+                .chain(&backlog::SCRIPTS)
                 .chain(settings.scripts)
                 .copied()
                 .collect(),
@@ -136,8 +141,24 @@ impl ClusterFar {
         in_steps(&route, steps, Effort::Insist, left).await
     }
 
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Each at the node of its slot, on the untracked connections: what was answered, refusals among them.
+    pub(super) async fn ask_writers(
+        &self,
+        commands: &[&(Slot, Cmd)],
+        deadline: Duration,
+    ) -> Result<Vec<Value>, FarError> {
+        let questions: Vec<Question> =
+            commands.iter().map(|(slot, command)| asks(*slot, command.clone())).collect();
+        let answers = self.ends()?.ask(&questions, Effort::ToTheEnd, deadline).await?;
+        Ok(answers.into_iter().map(|answer| answer.value).collect())
+    }
+
     /// How much is left, from now on, of the time that an end has.
-    fn left(&self) -> impl Fn() -> Duration {
+    pub(super) fn left(&self) -> impl Fn() -> Duration {
         let until = self.clock.now().plus(self.end_deadline);
         move || until.since(self.clock.now())
     }
@@ -153,7 +174,7 @@ fn unlink(slot: Slot, names: &[&[u8]]) -> Question {
     asks(slot, command)
 }
 
-fn is_try_again(answer: &Value) -> bool {
+pub(super) fn is_try_again(answer: &Value) -> bool {
     matches!(answer, Value::ServerError(why) if why.kind() == Some(ServerErrorKind::TryAgain))
 }
 
@@ -348,6 +369,10 @@ impl Far for ClusterFar {
             let answers = route.ask(&questions, Effort::Once, route.deadline()).await?;
             answers.into_iter().try_for_each(|answer| accepted(answer.value).map(drop))
         })
+    }
+
+    fn backlog(&self) -> Option<&dyn Backlog> {
+        Some(self)
     }
 
     fn is_back(&self) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + '_>> {
