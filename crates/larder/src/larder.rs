@@ -20,9 +20,10 @@ use crate::error::{Error, ErrorKind, FarError};
 use crate::invalidation::{Ends, Target};
 use crate::key::{Namespace, Tag};
 use crate::observe::Stats;
-use crate::policy::Policy;
+use crate::policy::{Policy, WriteBehind};
 use crate::strategy::Tiers;
 use crate::strategy::explain::Explanation;
+use crate::strategy::write_behind::Crew;
 #[cfg(feature = "structures")]
 use crate::structures::Ground;
 
@@ -64,10 +65,13 @@ struct Inner {
     ground: Ground,
     caches: Mutex<HashMap<String, Opened>>,
     tasks: Mutex<JoinSet<()>>,
+    /// Those that flush what was written behind.
+    workers: Arc<Crew>,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        self.workers.stop();
         self.tiers.loads.stop();
         self.tiers.far.close();
         #[cfg(feature = "structures")]
@@ -215,8 +219,8 @@ impl Larder {
         self.inner.tiers.far.link().is_ok()
     }
 
-    /// Stops. Waits up to `deadline` for invalidations that are not confirmed yet, then ends the
-    /// connections; from then on calls go to the loader, and invalidations fail. Says how many
+    /// Stops. Waits up to `deadline` for invalidations that are not confirmed yet, and for the workers of this process
+    /// to flush what was written behind, then ends the connections; from then on calls go to the loader, and invalidations fail. Says how many
     /// invalidations were left unconfirmed.
     #[must_use = "these invalidations were not confirmed: others may serve what they should have ended"]
     pub async fn close(&self, deadline: Duration) -> usize {
@@ -224,10 +228,12 @@ impl Larder {
         let clock = &self.inner.tiers.clock;
         let until = clock.now().plus(deadline);
         let unconfirmed = || near.bypass.len() + self.inner.ends.under_way();
-        while unconfirmed() > 0 && clock.now() < until {
+        self.inner.workers.drain();
+        while (unconfirmed() > 0 || self.inner.workers.work()) && clock.now() < until {
             clock.sleep(Duration::from_millis(10)).await;
         }
         let left = unconfirmed();
+        self.inner.workers.stop();
         self.inner.tasks.lock().abort_all();
         self.inner.tiers.loads.stop();
         self.inner.tiers.far.close();
@@ -237,8 +243,21 @@ impl Larder {
         left
     }
 
-    pub(crate) fn namespace(&self, cache: &str, schema: u32) -> Result<Namespace, Error> {
-        Namespace::new(&self.inner.app, cache, schema)
+    pub(crate) fn namespace(
+        &self,
+        cache: &str,
+        schema: u32,
+        write_behind: Option<WriteBehind>,
+    ) -> Result<Namespace, Error> {
+        let app = &self.inner.app;
+        match write_behind {
+            None => Namespace::new(app, cache, schema),
+            Some(settings) => Namespace::behind(app, cache, schema, settings.partitions),
+        }
+    }
+
+    pub(crate) fn workers(&self) -> &Arc<Crew> {
+        &self.inner.workers
     }
 
     pub(crate) fn tiers(&self, cache: &str, policy: &Policy) -> Result<Tiers, Error> {

@@ -58,7 +58,10 @@ mod strategy;
 pub mod structures;
 mod sync;
 
-pub use cache::{Cache, CacheBuilder, Found, Lease, Leased, Scoped, Through, UserCache};
+pub use cache::{
+    Backlog, Cache, CacheBuilder, DeadLetter, DeadLetters, Found, Lease, Leased, Scoped, Through,
+    UserCache, Workers,
+};
 #[cfg(feature = "test-support")]
 pub use clock::Clock;
 pub use clock::{DAY, HOUR, MINUTE, SECOND};
@@ -80,14 +83,17 @@ pub use larder_macros::{ToKey, cached};
 pub use observe::Stats;
 #[cfg(feature = "redis")]
 pub use policy::BreakerSettings;
-pub use policy::{AfterFailover, Lifetime, RefreshAhead, Stale};
+pub use policy::{AfterFailover, Lifetime, RefreshAhead, Stale, WhenFull, WriteBehind};
 #[cfg(feature = "redis")]
 pub use redis::Credentials;
 #[cfg(feature = "tls")]
 pub use redis::Tls;
-pub use source::{BoxError, Each, EachOf, Loaded, Loader, Loading, Sink, Source};
+pub use source::{
+    Applied, BoxError, Each, EachOf, Fence, Fenced, FencedSink, Loaded, Loader, Loading,
+    PendingWrite, Sink, Source, Version, VersionedSink,
+};
 pub use strategy::explain::{
-    Explanation, FarCopy, Fate, LeaseHolder, NearCopy, Outcome, TagStanding,
+    Explanation, FarCopy, Fate, LeaseHolder, NearCopy, Outcome, PendingCopy, TagStanding,
 };
 pub use strategy::write_through::Unguarded;
 

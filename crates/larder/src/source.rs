@@ -9,8 +9,10 @@ use std::pin::Pin;
 use crate::key::Tag;
 use crate::policy::Lifetime;
 
+mod behind;
 mod keyed;
 
+pub use behind::{Applied, Fence, Fenced, FencedSink, PendingWrite, Version, VersionedSink};
 pub use keyed::{EachOf, Sink, Source};
 
 /// What a loader may fail with.

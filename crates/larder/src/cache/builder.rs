@@ -14,7 +14,8 @@ use crate::entry::{Codec, Compression, Shape, Value};
 use crate::error::{Error, ErrorKind};
 use crate::key::{Tag, ToKey};
 use crate::larder::{Larder, Settings, TaggedBy};
-use crate::policy::{Lifetime, Policy, RefreshAhead, Stale};
+use crate::policy::{Lifetime, Policy, RefreshAhead, Stale, WriteBehind};
+use crate::strategy::write_behind::Backstage;
 
 /// The first shape of a value.
 const SCHEMA: u32 = 1;
@@ -69,6 +70,7 @@ impl<K: ?Sized, V> CacheBuilder<K, V> {
                 key_bytes_max: 1 << 10,
                 #[cfg(feature = "structures")]
                 member_index: false,
+                write_behind: None,
             },
             tagger: None,
             tagged_by: None,
@@ -190,6 +192,16 @@ impl<K: ?Sized, V> CacheBuilder<K, V> {
         self
     }
 
+    /// Makes it a cache that writes behind: [`write_behind`](Cache::write_behind) keeps a value in Redis, in order
+    /// and for good, and workers tell the source of it soon after. Off. Such a cache is written in no other way:
+    /// what else would write a value is refused.
+    ///
+    /// It is for everyone, not [per user](Self::per_user): a user is part of the key where one is needed.
+    pub fn write_behind(mut self, settings: WriteBehind) -> CacheBuilder<K, V> {
+        self.policy.write_behind = Some(settings);
+        self
+    }
+
     /// The tags that follow from a key: ending one of them ends the entry. Costs nothing on a hit.
     #[track_caller]
     pub fn tagged_by<F, T>(mut self, tags: F) -> CacheBuilder<K, V>
@@ -250,6 +262,13 @@ where
             );
             return Err(Error::new(ErrorKind::Config, text));
         }
+        if per_user && self.policy.write_behind.is_some() {
+            let text = format!(
+                "cache {} writes behind and is kept per user: a worker would not know whose a write is; make the user a part of the key",
+                self.name
+            );
+            return Err(Error::new(ErrorKind::Config, text));
+        }
         let schema = self.schema.unwrap_or(SCHEMA);
         let settings = Settings {
             policy: self.policy.clone(),
@@ -261,8 +280,15 @@ where
         };
         let bytes_max = self.policy.value_bytes_max;
         let tiers = self.larder.tiers(&self.name, &self.policy)?;
+        let namespace = self.larder.namespace(&self.name, schema, self.policy.write_behind)?;
+        let backstage = self
+            .policy
+            .write_behind
+            .map(|settings| Arc::new(Backstage::new(settings, namespace.partitions().collect())));
         let shared = Shared::<K, V> {
-            namespace: self.larder.namespace(&self.name, schema)?,
+            namespace,
+            codec: self.codec,
+            backstage,
             policy: Arc::new(self.policy),
             shape: Arc::new(shape::<V>(self.codec, schema, self.compression, bytes_max)),
             tagger: self.tagger,

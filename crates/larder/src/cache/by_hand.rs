@@ -159,6 +159,7 @@ where
     /// was changed. [`ErrorKind::Encode`](crate::ErrorKind::Encode): too large, or no bytes.
     pub async fn put(&self, key: &K, value: impl Into<Loaded<V>>) -> Result<Stored, Error> {
         let call = self.call(key, true)?;
+        self.is_not_behind("put")?;
         self.shared.tiers.put(self.shared.larder.ends(), call, erase(value.into())).await
     }
 }

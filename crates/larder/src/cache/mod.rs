@@ -12,7 +12,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::clock::Moment;
-use crate::entry::{Ended, Entry, Origin, Shape, Value};
+use crate::entry::{Codec, Ended, Entry, Origin, Shape, Value};
 use crate::error::{Error, ErrorKind};
 use crate::invalidation::Target;
 use crate::invalidation::guard::Guard;
@@ -22,14 +22,17 @@ use crate::near::Kept;
 use crate::observe::Stats;
 use crate::policy::Policy;
 use crate::source::{Loaded, Loader};
+use crate::strategy::write_behind::Backstage;
 use crate::strategy::{Answer, Ask, Call, NearHit, Tiers};
 
 mod batch;
+mod behind;
 mod builder;
 mod by_hand;
 mod through;
 mod user;
 
+pub use behind::{Backlog, DeadLetter, DeadLetters, Workers};
 pub use builder::CacheBuilder;
 pub use by_hand::{Lease, Leased};
 pub use through::Through;
@@ -51,11 +54,14 @@ enum Reader {
 struct Shared<K: ?Sized, V> {
     namespace: Namespace,
     name: String,
+    codec: Codec,
     policy: Arc<Policy>,
     shape: Arc<Shape>,
     tagger: Option<Tagger<K>>,
     tiers: Tiers,
     larder: Larder,
+    /// Of a cache that writes behind.
+    backstage: Option<Arc<Backstage>>,
     value: PhantomData<fn() -> V>,
 }
 
@@ -289,6 +295,7 @@ where
     /// dies is lost. [`ErrorKind::Key`](crate::ErrorKind::Key), [`Closed`](crate::ErrorKind::Closed).
     pub async fn guard(&self, key: &K) -> Result<Guard, Error> {
         let key = Key::new(&self.name(key)?);
+        self.is_not_behind("guard")?;
         self.shared.larder.ends().guard(key, self.shared.policy.guard_time).await
     }
 
@@ -402,6 +409,19 @@ where
             takes_none,
             accepts: None,
         })
+    }
+
+    /// # Errors
+    /// `Config` where writes are kept until the source has them: what else would write is refused.
+    fn is_not_behind(&self, what: &str) -> Result<(), Error> {
+        if self.shared.backstage.is_none() {
+            return Ok(());
+        }
+        let text = format!(
+            "cannot {what} in cache {}, which writes behind: write_behind is the one way to write there",
+            self.shared.name
+        );
+        Err(Error::new(ErrorKind::Config, text))
     }
 
     fn entry_of(&self, (held, origin): &Answer) -> Option<Entry<V>> {

@@ -208,6 +208,7 @@ where
     /// A value that cannot be kept, because it is too large or cannot be turned into bytes, is no error:
     /// [`Written::Ended`].
     pub async fn write(&self, key: &K, value: impl Into<Loaded<V>>) -> Result<Written, Error> {
+        self.is_not_behind("write through")?;
         let Loaded { value, tags, lifetime } = value.into();
         let value = Arc::new(value);
         let (source, key_of_write, told) = (self.source.clone(), key.to_owned(), value.clone());
@@ -227,6 +228,7 @@ where
     /// # Order, cost, errors
     /// As [`write`](Self::write).
     pub async fn remove(&self, key: &K) -> Result<Written, Error> {
+        self.is_not_behind("write through")?;
         let (source, key_of_write) = (self.source.clone(), key.to_owned());
         let write = Write {
             call: self.cache.call(key, true)?,

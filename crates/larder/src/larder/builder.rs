@@ -468,6 +468,7 @@ impl LarderBuilder {
                 ground,
                 caches,
                 tasks,
+                workers: Arc::default(),
             }),
         })
     }

@@ -51,6 +51,7 @@ impl Settings {
             key_bytes_max,
             #[cfg(feature = "structures")]
             member_index,
+            write_behind,
         } = policy;
         let theirs = &other.policy;
         let mut found = Vec::new();
@@ -72,6 +73,7 @@ impl Settings {
         found.extend(unless_same("key_bytes_max", key_bytes_max, &theirs.key_bytes_max, shown));
         #[cfg(feature = "structures")]
         found.extend(unless_same("member_index", member_index, &theirs.member_index, shown));
+        found.extend(unless_same("write_behind", write_behind, &theirs.write_behind, shown));
         found.extend(unless_same("schema", schema, &other.schema, shown));
         found.extend(unless_same("codec", codec, &other.codec, shown));
         let shown_so = |compression: &Compression| compression.shown();

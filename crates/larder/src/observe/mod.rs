@@ -123,6 +123,41 @@ pub enum Event<'a> {
         /// Whether the cache keeps what was written.
         kept: bool,
     },
+    /// A value was written behind: readers have it, and its source will.
+    WriteQueued {
+        /// Which cache.
+        cache: &'a str,
+    },
+    /// A write behind found as many waiting as may, and failed.
+    WriteTurnedAway {
+        /// Which cache.
+        cache: &'a str,
+    },
+    /// The source was told of what had been written behind.
+    WritesFlushed {
+        /// Which cache.
+        cache: &'a str,
+        /// How many keys it has now.
+        keys: usize,
+        /// How many writes these were.
+        writes: usize,
+        /// How long it took.
+        took: Duration,
+    },
+    /// The source did not take a write; it will be tried again.
+    WriteRetried {
+        /// Which cache.
+        cache: &'a str,
+        /// What it said.
+        why: &'a str,
+    },
+    /// A write was given up: it is a dead letter, and readers have it no more.
+    WriteGivenUp {
+        /// Which cache.
+        cache: &'a str,
+        /// What the source said last.
+        why: &'a str,
+    },
     /// Bytes under one of our keys could not be read, or were not ours: a miss.
     Unreadable {
         /// Which cache.

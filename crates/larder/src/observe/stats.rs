@@ -82,6 +82,18 @@ counters! {
     writes_kept,
     /// Of these, those that failed, or are not confirmed.
     writes_failed,
+    /// Values written behind.
+    writes_queued,
+    /// Writes behind that failed because too many waited.
+    writes_turned_away,
+    /// Of what was written behind, by any process: writes that workers of this one told the source of.
+    writes_flushed,
+    /// Of these, those that a newer write of the same key took along.
+    writes_coalesced,
+    /// Tries that the source did not take.
+    writes_retried,
+    /// Writes that were given up: dead letters.
+    writes_given_up,
     /// Entries whose bytes could not be read.
     unreadable,
     /// Calls that found a writer's guard on their key, and loaded without keeping.
@@ -163,6 +175,17 @@ impl Counters {
                     add(&self.writes_failed);
                 }
             }
+            Event::WriteQueued { .. } => add(&self.writes_queued),
+            Event::WriteTurnedAway { .. } => add(&self.writes_turned_away),
+            Event::WritesFlushed { keys, writes, .. } => {
+                let more = |counter: &AtomicU64, by: usize| {
+                    counter.fetch_add(by as u64, Ordering::Relaxed);
+                };
+                more(&self.writes_flushed, *writes);
+                more(&self.writes_coalesced, writes.saturating_sub(*keys));
+            }
+            Event::WriteRetried { .. } => add(&self.writes_retried),
+            Event::WriteGivenUp { .. } => add(&self.writes_given_up),
             Event::Unreadable { .. } => add(&self.unreadable),
             Event::Guarded { .. } => add(&self.guarded),
             Event::FarSkipped { .. } => add(&self.far_skipped),

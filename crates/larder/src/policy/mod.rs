@@ -9,6 +9,7 @@ mod ahead;
 #[cfg(feature = "redis")]
 mod breaker;
 pub(crate) mod lifetime;
+mod write_behind;
 
 pub use ahead::RefreshAhead;
 pub(crate) use ahead::Span;
@@ -16,6 +17,8 @@ pub(crate) use ahead::Span;
 pub use breaker::BreakerSettings;
 pub(crate) use lifetime::Drawn;
 pub use lifetime::Lifetime;
+pub(crate) use write_behind::Flushing;
+pub use write_behind::{WhenFull, WriteBehind};
 
 /// What a stale entry is good for: see [`Lifetime::stale_for`].
 #[non_exhaustive]
@@ -71,6 +74,8 @@ pub(crate) struct Policy {
     /// Whether it is written down who carries a tag.
     #[cfg(feature = "structures")]
     pub(crate) member_index: bool,
+    /// Writes are kept until the source has them.
+    pub(crate) write_behind: Option<WriteBehind>,
 }
 
 /// The most a value may take in an envelope: what Redis takes in one string.
@@ -119,7 +124,7 @@ impl Policy {
             let max = self.key_bytes_max;
             return refuse(format!("key_bytes_max is from 1 to {KEY_BYTES_MOST}, not {max}"));
         }
-        Ok(())
+        self.write_behind.map_or(Ok(()), |settings| settings.check())
     }
 }
 

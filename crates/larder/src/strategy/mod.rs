@@ -2,7 +2,8 @@
 //!
 //! [`Tiers`] is what they all work with, made once for each cache. [`read_through`] is the read path,
 //! top to bottom; [`refresh`] renews what is stale behind it, and [`ahead`] says what is renewed before that;
-//! [`by_hand`] is the same road for those who load themselves; [`write_through`] tells the source first;
+//! [`by_hand`] is the same road for those who load themselves; [`write_through`] tells the source first, and
+//! [`write_behind`] later;
 //! [`explain`] looks at what they would find. All stand on five pieces: [`lookup`] asks near and
 //! far, [`places`] says how many loads may run, [`load`] asks the source, [`tags`] makes a load's tags ready,
 //! [`store`] keeps what was loaded.
@@ -31,6 +32,7 @@ pub(crate) mod explain;
 mod load;
 mod lookup;
 mod many;
+mod pending;
 mod places;
 mod put;
 mod read_through;
@@ -39,6 +41,7 @@ mod soft;
 mod store;
 mod tags;
 pub(crate) mod together;
+pub(crate) mod write_behind;
 pub(crate) mod write_through;
 
 pub(crate) use load::Ask;

@@ -15,6 +15,7 @@
 
 pub mod authority;
 pub mod cluster;
+pub mod database;
 pub mod ear;
 pub mod false_sentinel;
 pub mod process;
@@ -28,6 +29,7 @@ pub mod world;
 
 pub use authority::{Authority, Paper};
 pub use cluster::Cluster;
+pub use database::{Database, FenceSink, PlainSink, VersionSink};
 pub use ear::{Ear, Heard};
 pub use false_sentinel::FalseSentinel;
 pub use process::Process;
