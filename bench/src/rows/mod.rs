@@ -14,6 +14,7 @@ mod structures;
 mod tag;
 mod visible;
 mod write;
+mod write_behind;
 
 /// A row: its name on the command line, and what runs it.
 pub type Row = (&'static str, fn(&Plan) -> Outcome<Section>);
@@ -30,4 +31,5 @@ pub const ALL: &[Row] = &[
     ("codec", codec::run),
     ("http_hit", http_hit::run),
     ("structures", structures::run),
+    ("write_behind", write_behind::run),
 ];

@@ -136,6 +136,7 @@ mod pages {
         Strategies "../../../docs/concepts/strategies.md"
         Tags "../../../docs/concepts/tags.md"
         Values "../../../docs/concepts/values.md"
+        WriteBehind "../../../docs/concepts/write-behind.md"
         WriteThrough "../../../docs/concepts/write-through.md"
     }
 }
