@@ -25,6 +25,8 @@ mod object;
 #[path = "structures/set.rs"]
 mod set;
 
+#[path = "structures/fifo.rs"]
+mod fifo;
 #[path = "structures/lock.rs"]
 mod lock;
 #[path = "structures/members.rs"]

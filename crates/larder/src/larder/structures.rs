@@ -4,8 +4,8 @@ use super::Larder;
 use crate::far::members::TagMembers;
 use crate::key::Tag;
 use crate::structures::{
-    FeedBuilder, Ground, LeaderboardBuilder, Limit, LockBuilder, ObjectBuilder, QueueBuilder,
-    RateLimiterBuilder, SetBuilder,
+    FeedBuilder, FifoBuilder, Ground, LeaderboardBuilder, Limit, LockBuilder, ObjectBuilder,
+    QueueBuilder, RateLimiterBuilder, SetBuilder,
 };
 
 impl Larder {
@@ -51,6 +51,11 @@ impl Larder {
     ) -> RateLimiterBuilder {
         let limits = limits.into_iter().collect();
         RateLimiterBuilder::new(self.ground(), name.into(), limits)
+    }
+
+    /// Begins with the name of a plain list: first in, first out, for other languages to read.
+    pub fn fifo(&self, name: &str) -> FifoBuilder {
+        FifoBuilder::new(self.ground(), name)
     }
 
     /// Begins with the name of a lock: one holder at a time in the fleet, with a fence.

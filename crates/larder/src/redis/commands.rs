@@ -101,7 +101,6 @@ impl Commands {
     }
 
     /// The answers to all, in order; a refusal is an error.
-    #[allow(dead_code, reason = "until a structure asks several things at once")]
     pub(crate) async fn ask_all(&self, calls: Vec<Call>) -> Result<Vec<Value>, FarError> {
         self.ask_each(calls).await?.into_iter().map(accepted).collect()
     }

@@ -25,6 +25,7 @@ use crate::redis::{Commands, Script, is_unsure};
 
 mod bounds;
 mod feed;
+mod fifo;
 mod kept;
 mod leaderboard;
 mod lock;
@@ -34,6 +35,7 @@ mod rate_limiter;
 mod set;
 
 pub use feed::{FanOut, Feed, FeedBuilder, FeedItem, FeedOf, FeedPage, ItemId, Pushed};
+pub use fifo::{Fifo, FifoBuilder, FifoStats, Item};
 #[cfg(feature = "macros")]
 pub use larder_macros::HashObject;
 pub use leaderboard::{
@@ -65,6 +67,11 @@ pub(crate) static SCRIPTS: &[&Script] = &[
     &leaderboard::redis::SUBMIT,
     &object::redis::INCREMENT,
     &object::redis::WRITE,
+    &fifo::redis::PUSH,
+    &fifo::redis::PUT_BACK,
+    &fifo::redis::RECOVER,
+    &fifo::redis::REJECT,
+    &fifo::redis::TAKE,
     &lock::redis::ACQUIRE,
     &lock::redis::RELEASE,
     &lock::redis::RENEW,

@@ -10,6 +10,7 @@
 //! get KEY                             never loads                                  -> VALUE ORIGIN | nothing
 //! invalidate KEY | tag T | sync       ends, waits                                  -> ok | an error
 //! claim QUEUE                         claims a job and keeps it                        -> BODY ATTEMPT
+//! take FIFO                           takes an item and keeps it                        -> BODY
 //! lock NAME                           takes a lock and keeps it                         -> FENCE
 //! stats NAME                          one counter                                  -> NUMBER
 //! ```
@@ -238,6 +239,13 @@ async fn run(world: &World, words: &[&str]) -> String {
             let job = queue.claim(PATIENT).await.unwrap().unwrap();
             let answer = format!("{} {}", job.body(), job.delivery().attempt);
             std::mem::forget(job); // until this process is killed
+            answer
+        }
+        ["take", fifo] => {
+            let fifo = world.larder.fifo(fifo).silence(LEASE).open::<String>().unwrap();
+            let item = fifo.take(PATIENT).await.unwrap().unwrap();
+            let answer = item.body().clone();
+            std::mem::forget((item, fifo)); // until this process is killed
             answer
         }
         ["lock", name] => {
