@@ -62,7 +62,7 @@ impl List {
     async fn number(&self, call: Call, doing: &str) -> Result<i64, Error> {
         let answer = self.commands.ask(call).await;
         let answer = answer.map_err(|why| not_done(&self.shape, doing, why))?;
-        Ok(Reply::from(answer).as_number().unwrap_or(0))
+        Ok(Reply::from(answer).whole().unwrap_or(0))
     }
 
     pub(super) async fn push(&self, item: &[u8], rules: &Rules) -> Result<bool, Error> {
@@ -110,7 +110,7 @@ impl List {
         let all = Call::new("ZRANGE", &self.consumers).arg(0).arg(CONSUMERS_MAX - 1);
         let all = Reply::from(self.commands.ask(all).await?).parts();
         let mut calls = Vec::new();
-        for other in all.into_iter().filter_map(Reply::as_text) {
+        for other in all.into_iter().filter_map(Reply::shown) {
             // It becomes part of a name: nothing but what we wrote ourselves may.
             let is_one = other.len() == 32 && other.bytes().all(|byte| byte.is_ascii_hexdigit());
             if !is_one || other == self.consumer {
@@ -124,7 +124,7 @@ impl List {
         let answers = self.commands.ask_each(calls).await?;
         let back: i64 = answers
             .into_iter()
-            .filter_map(|one| Reply::from(one).as_number())
+            .filter_map(|one| Reply::from(one).whole())
             .map(|one| one.max(0))
             .sum();
         if back > 0 {
@@ -195,7 +195,7 @@ impl List {
         ];
         let answers = self.commands.ask_all(calls).await;
         let answers = answers.map_err(|why| not_read(&self.shape, "count", why))?;
-        let counts: Vec<_> = answers.into_iter().map(|one| Reply::from(one).as_number()).collect();
+        let counts: Vec<_> = answers.into_iter().map(|one| Reply::from(one).whole()).collect();
         let [Some(waiting), Some(taken), Some(rejected)] = counts[..] else {
             return Err(Error::new(ErrorKind::Far, format!("cannot count {}", self.shape)));
         };
