@@ -90,7 +90,7 @@ pub use redis::Credentials;
 pub use redis::Tls;
 pub use source::{
     Applied, BoxError, Each, EachOf, Fence, Fenced, FencedSink, Loaded, Loader, Loading,
-    PendingWrite, Sink, Source, Version, VersionedSink,
+    PendingWrite, Refreshed, Sink, Source, Version, VersionedSink,
 };
 pub use strategy::explain::{
     Explanation, FarCopy, Fate, LeaseHolder, NearCopy, Outcome, PendingCopy, TagStanding,
@@ -132,6 +132,7 @@ mod pages {
         RateLimits "../../../docs/concepts/rate-limits.md"
         #[cfg(feature = "structures")]
         SetsAndTagMembers "../../../docs/concepts/sets-and-tag-members.md"
+        RefreshAhead "../../../docs/concepts/refresh-ahead.md"
         Stampede "../../../docs/concepts/stampede.md"
         Strategies "../../../docs/concepts/strategies.md"
         Tags "../../../docs/concepts/tags.md"

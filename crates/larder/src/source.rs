@@ -99,6 +99,27 @@ impl<T> Loaded<Option<T>> {
     }
 }
 
+/// What the source says of a value that it was shown: see `Cache::get_or_refresh`.
+#[derive(Clone, Debug)]
+pub enum Refreshed<T> {
+    /// It is what it was.
+    Unchanged,
+    /// It is another, or there was none to show.
+    New(Loaded<T>),
+}
+
+impl<T> From<T> for Refreshed<T> {
+    fn from(value: T) -> Refreshed<T> {
+        Refreshed::New(Loaded::new(value))
+    }
+}
+
+impl<T> From<Loaded<T>> for Refreshed<T> {
+    fn from(loaded: Loaded<T>) -> Refreshed<T> {
+        Refreshed::New(loaded)
+    }
+}
+
 /// What the source says of one key of many: a value, or why there is none for now. Made of a `T`, a
 /// [`Loaded<T>`], or a `Result` of either.
 #[derive(Debug)]

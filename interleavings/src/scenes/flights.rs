@@ -62,6 +62,7 @@ fn landed(scene: &Scene, value: u64) -> Landed {
         in_need: false,
         weight: 8,
         id: None,
+        print: None,
     };
     let answer = Ok((Arc::new(held), Origin::Loaded));
     Landed { answer, is_overtaken: Box::new(|| false), unwatched_since: None }

@@ -56,6 +56,7 @@ impl Scene {
             in_need: false,
             weight: 8,
             id: None,
+            print: None,
         };
         Arc::new(Kept::new(&Arc::new(held), self.pulse.clone(), watched, now.plus(DAY)))
     }

@@ -4,6 +4,7 @@ use std::any::{TypeId, type_name};
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -295,6 +296,7 @@ where
             tiers,
             larder: self.larder.clone(),
             name: self.name.clone(),
+            is_shown: AtomicBool::new(false),
             value: PhantomData,
         };
         let types = format!("{} => {}", type_name::<K>(), type_name::<V>());

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -29,6 +30,7 @@ mod batch;
 mod behind;
 mod builder;
 mod by_hand;
+mod refresh;
 mod through;
 mod user;
 
@@ -62,6 +64,8 @@ struct Shared<K: ?Sized, V> {
     larder: Larder,
     /// Of a cache that writes behind.
     backstage: Option<Arc<Backstage>>,
+    /// Somebody loads with a look at the old value.
+    is_shown: AtomicBool,
     value: PhantomData<fn() -> V>,
 }
 
@@ -194,11 +198,11 @@ where
             Ok(entry) => return entry.ok_or_else(none),
             Err(near) => near,
         };
-        let answer = self.beyond(key, false, near, move || {
+        let ask = Ask::alone(move || {
             let loading = Box::new(loader).load();
             Box::pin(async move { Ok(loading.await?.map(some)) })
         });
-        answer.await?.entry.ok_or_else(none)
+        self.beyond(key, false, near, ask).await?.entry.ok_or_else(none)
     }
 
     /// As [`get_or_load`](Self::get_or_load), for a source that may have none: that is remembered
@@ -228,26 +232,23 @@ where
             Ok(entry) => return Ok(Found { entry, origin: Origin::Near }),
             Err(near) => near,
         };
-        let answer = self.beyond(key, true, near, move || {
+        let ask = Ask::alone(move || {
             let loading = Box::new(loader).load();
             Box::pin(async move { Ok(loading.await?.map(|value| value.and_then(some))) })
         });
-        answer.await
+        self.beyond(key, true, near, ask).await
     }
 
     /// What far or the source has.
-    async fn beyond<Begin>(
+    async fn beyond(
         &self,
         key: &K,
         takes_none: bool,
         near: NearHit,
-        begin: Begin,
-    ) -> Result<Found<V>, Error>
-    where
-        Begin: FnOnce() -> crate::source::Loading<Option<Value>> + Send + 'static,
-    {
+        ask: Ask,
+    ) -> Result<Found<V>, Error> {
+        let tiers = &self.shared.tiers;
         let call = self.call(key, takes_none)?;
-        let (tiers, ask) = (&self.shared.tiers, Ask::alone(begin));
         let answer = tiers.get_or_load(&call, near, tiers.clock.now(), ask).await?;
         Ok(Found { entry: self.entry_of(&answer), origin: answer.1 })
     }
@@ -407,6 +408,7 @@ where
             policy: self.shared.policy.clone(),
             soft_deadline: self.soft_deadline.or(self.shared.policy.soft_deadline),
             takes_none,
+            prints: self.prints(),
             accepts: None,
         })
     }

@@ -11,7 +11,7 @@ use crate::entry::{Entry, Origin, Written};
 use crate::error::Error;
 use crate::key::{Tag, ToKey};
 use crate::source::{Loaded, Sink, Source};
-use crate::strategy::{Unguarded, Write};
+use crate::strategy::{Ask, Unguarded, Write};
 
 /// A [`Cache`] that knows its source: read-through by [`read`](Self::read), write-through by
 /// [`write`](Self::write). Cheap to clone; made by [`Cache::through`]. All that a cache can do it can, too.
@@ -148,7 +148,7 @@ where
                 Ok(loaded.map(|value| value.and_then(some)))
             })
         };
-        self.cache.beyond(key, true, near, begin).await
+        self.cache.beyond(key, true, near, Ask::alone(begin)).await
     }
 
     /// Returns the values for `keys`, in their order, asking the source once for all that neither near nor far

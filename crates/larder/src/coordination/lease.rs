@@ -19,7 +19,7 @@ use super::flight::Flights;
 use crate::clock::{Clock, Moment};
 use crate::entry::{Incarnation, Token};
 use crate::error::{Error, FarError};
-use crate::far::{Far, Link};
+use crate::far::{Far, Link, Restamped};
 use crate::key::Key;
 use crate::resilience::behind::Behind;
 
@@ -118,6 +118,15 @@ impl Failures {
     }
 }
 
+/// What became of a new header.
+pub(crate) enum Restamp {
+    Done,
+    /// The lease was lost.
+    Lost,
+    /// There is another value, or none: this is the lease to store one under.
+    Gone(Box<Lease>),
+}
+
 /// A lease asked for, and perhaps granted. Dropped, it is given back.
 pub(crate) struct Lease {
     key: Key,
@@ -186,6 +195,37 @@ impl Lease {
             stored
         });
         storing.await.unwrap_or(Err(FarError::Slow))
+    }
+
+    /// Puts a new header before the value that is there, if that is still the envelope `seen`. Sent to its end whatever
+    /// becomes of the caller; where another is there, or none, the lease comes back.
+    pub(crate) async fn restamp(
+        mut self,
+        seen: Token,
+        head: Vec<u8>,
+        keep: Duration,
+    ) -> Result<Restamp, FarError> {
+        let behind = self.behind.clone();
+        let room = behind.room().ok_or(FarError::Crowded)?;
+        self.to_give_back = false;
+        let restamping = room.run(async move {
+            let mut lease = self;
+            let answer = lease.link.restamp(&lease.key, lease.token, seen, &head, keep).await;
+            // Unknown, as for a store; or not used up.
+            lease.to_give_back = !matches!(answer, Ok(Restamped::Done | Restamped::Lost));
+            match answer? {
+                Restamped::Gone => Ok(Restamp::Gone(Box::new(lease))),
+                Restamped::Done => {
+                    lease.wake();
+                    Ok(Restamp::Done)
+                }
+                Restamped::Lost => {
+                    lease.wake();
+                    Ok(Restamp::Lost)
+                }
+            }
+        });
+        restamping.await.unwrap_or(Err(FarError::Slow))
     }
 
     /// Leaves word that the source failed; without a back-off, gives the lease back. Done also when

@@ -9,7 +9,7 @@
 
 use std::fmt;
 
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::{Generation, Incarnation, Tagged, Token, Way};
 use crate::error::{Error, ErrorKind};
@@ -27,6 +27,8 @@ const FLAGS_AT: usize = 2;
 const NEGATIVE: u8 = 1;
 const COMPRESSION: u8 = 0b110;
 const COMPRESSION_AT: u32 = 1;
+/// The checksum is over the header and the payload's own sum.
+const IN_PARTS: u8 = 1 << 3;
 /// Set in place on the server, and so the one bit that the checksum does not cover.
 const SOFT_EXPIRED: u8 = 1 << 7;
 
@@ -61,6 +63,8 @@ pub(crate) struct Header {
     pub(crate) schema: u32,
     /// Which server process answered before the load began.
     pub(crate) by: Incarnation,
+    /// Of the payload alone, where the checksum is made of it: the header was put before a value that was there.
+    pub(crate) sum: Option<u64>,
     pub(crate) tags: Vec<Tagged>,
 }
 
@@ -109,6 +113,26 @@ impl fmt::Display for Unreadable {
 /// # Errors
 /// `Encode` when there are more than 255 tags, or a name is longer than the layout has room for.
 pub(crate) fn encode(header: &Header, key: &Key, payload: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut out = before_checksum(header, key, payload.len())?;
+    let sum = match header.sum {
+        None => checksum(&out, payload),
+        Some(sum) => checksum(&out, &sum.to_le_bytes()),
+    };
+    out.extend(sum.to_le_bytes());
+    out.extend(payload);
+    Ok(out)
+}
+
+/// All of an envelope that stands before its payload, of which only `sum` is known. As long as the one of any other
+/// envelope of this key and these tags.
+///
+/// # Errors
+/// As [`encode`].
+pub(crate) fn head(header: &Header, key: &Key, sum: u64) -> Result<Vec<u8>, Error> {
+    encode(&Header { sum: Some(sum), ..header.clone() }, key, &[])
+}
+
+fn before_checksum(header: &Header, key: &Key, more_bytes: usize) -> Result<Vec<u8>, Error> {
     let tags = header.tags.len();
     let tag_count = u8::try_from(tags)
         .map_err(|_| refuse(format!("an entry carries at most 255 tags, not {tags}")))?;
@@ -117,11 +141,12 @@ pub(crate) fn encode(header: &Header, key: &Key, payload: &[u8]) -> Result<Vec<u
         .map_err(|_| refuse(format!("a name of {} bytes does not fit an envelope", key.len())))?;
     let names: usize = header.tags.iter().map(|tagged| tagged.tag.name().len()).sum();
     let length = FIXED_BYTES + tags * TAG_BYTES + names + 2 + key.len() + CHECKSUM_BYTES;
-    let mut out = Vec::with_capacity(length + payload.len());
+    let mut out = Vec::with_capacity(length + more_bytes);
 
     let negative = if header.negative { NEGATIVE } else { 0 };
     let soft_expired = if header.soft_expired { SOFT_EXPIRED } else { 0 };
-    let flags = negative | soft_expired | (header.way.id() << COMPRESSION_AT);
+    let in_parts = if header.sum.is_some() { IN_PARTS } else { 0 };
+    let flags = negative | soft_expired | in_parts | (header.way.id() << COMPRESSION_AT);
     out.extend([MAGIC, VERSION, flags, tag_count]);
     out.extend(header.hard_ms.to_le_bytes());
     out.extend(header.id);
@@ -141,8 +166,6 @@ pub(crate) fn encode(header: &Header, key: &Key, payload: &[u8]) -> Result<Vec<u
     }
     out.extend(key_length.to_le_bytes());
     out.extend(key);
-    out.extend(checksum(&out, payload).to_le_bytes());
-    out.extend(payload);
     Ok(out)
 }
 
@@ -180,6 +203,7 @@ pub(crate) fn decode<'a>(
         fresh_ms: u32::from_le_bytes(rest.array()?),
         load_cost_us: u32::from_le_bytes(rest.array()?),
         by: Incarnation::from_le_bytes(rest.array()?),
+        sum: None,
         tags: Vec::new(),
     };
     // Read over once, and made only when the checksum has vouched for them.
@@ -194,10 +218,15 @@ pub(crate) fn decode<'a>(
     let payload = rest.0;
 
     let covered = bytes.get(..covered).ok_or(Unreadable::Truncated)?;
-    if checksum(covered, payload) != stored_sum {
+    header.sum = (flags & IN_PARTS != 0).then(|| sum(payload));
+    let right_sum = match header.sum {
+        None => checksum(covered, payload),
+        Some(sum) => checksum(covered, &sum.to_le_bytes()),
+    };
+    if right_sum != stored_sum {
         return Err(Unreadable::Checksum);
     }
-    if flags & !(NEGATIVE | COMPRESSION | SOFT_EXPIRED) != 0 {
+    if flags & !(NEGATIVE | COMPRESSION | IN_PARTS | SOFT_EXPIRED) != 0 {
         return Err(Unreadable::Flags(flags));
     }
     let way = (flags & COMPRESSION) >> COMPRESSION_AT;
@@ -252,6 +281,11 @@ pub(crate) fn by(bytes: &[u8]) -> Option<Incarnation> {
 /// The id of an envelope, found as `read.lua` finds it: whatever else is wrong with the bytes.
 pub(crate) fn id(bytes: &[u8]) -> Option<Token> {
     bytes.get(ID_AT..)?.first_chunk().copied()
+}
+
+/// Of a payload alone.
+pub(crate) fn sum(payload: &[u8]) -> u64 {
+    xxh3_64(payload)
 }
 
 /// Over all but itself, the soft-expired bit taken as clear.

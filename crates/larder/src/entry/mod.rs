@@ -219,6 +219,15 @@ pub enum Written {
     Ended,
 }
 
+/// A value as it stands in an envelope, known without having it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Print {
+    /// Of its bytes.
+    pub(crate) sum: u64,
+    /// How they are compressed.
+    pub(crate) way: Way,
+}
+
 /// An entry inside larder: typed only at the door.
 #[derive(Clone)]
 pub(crate) struct Held {
@@ -240,6 +249,8 @@ pub(crate) struct Held {
     pub(crate) weight: u64,
     /// Of the envelope it came from or went into, if there is one.
     pub(crate) id: Option<Token>,
+    /// Of the value in that envelope, where somebody may want it.
+    pub(crate) print: Option<Print>,
 }
 
 impl Held {

@@ -21,7 +21,9 @@ use crate::key::{Key, Tag};
 use crate::pulse::Pulse;
 
 use super::guards::{GUARDS_MAX, Guards};
-use super::{Change, Changes, Claim, Far, Finish, Generations, Got, Link, Read, Reply, TagState};
+use super::{
+    Change, Changes, Claim, Far, Finish, Generations, Got, Link, Read, Reply, Restamped, TagState,
+};
 
 mod backlog;
 #[cfg(feature = "test-support")]
@@ -520,6 +522,31 @@ impl Link for MemoryLink {
                 step.unlink(&key.l());
             }
             ours
+        }))
+    }
+
+    fn restamp<'a>(
+        &'a self,
+        key: &'a Key,
+        token: Token,
+        seen: Token,
+        head: &'a [u8],
+        keep: Duration,
+    ) -> Reply<'a, Restamped> {
+        ready(self.tracked(|step| {
+            if !step.holds(&key.l(), &token) {
+                return Restamped::Lost;
+            }
+            match step.bytes(key.v()).filter(|bytes| envelope::id(bytes) == Some(seen)) {
+                None => Restamped::Gone,
+                Some(bytes) => {
+                    let payload = bytes.get(head.len()..).unwrap_or_default();
+                    let bytes = [head, payload].concat();
+                    step.set(key.v(), bytes, keep);
+                    step.unlink(&key.l());
+                    Restamped::Done
+                }
+            }
         }))
     }
 

@@ -129,6 +129,17 @@ pub(crate) struct Finish<'a> {
     pub(crate) keep: Duration,
 }
 
+/// What became of a new header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Restamped {
+    /// It is there, and the lease is given up.
+    Done,
+    /// The lease was lost: nothing changed.
+    Lost,
+    /// Another envelope is there, or none: nothing changed, and the lease stands.
+    Gone,
+}
+
 /// The connection a load began on.
 pub(crate) trait Link: Send + Sync {
     /// How long changes to a key and to tags are sure to be told in time, if they are asked for over it.
@@ -193,6 +204,17 @@ pub(crate) trait Link: Send + Sync {
         envelope: &'a [u8],
         keep: Duration,
     ) -> Reply<'a, bool>;
+
+    /// Puts a new header before the payload that is there, keeps both for `keep` and ends the lease, if the lease still holds
+    /// the token and the envelope is the one `seen`. The header is as long as the one it replaces.
+    fn restamp<'a>(
+        &'a self,
+        key: &'a Key,
+        token: Token,
+        seen: Token,
+        head: &'a [u8],
+        keep: Duration,
+    ) -> Reply<'a, Restamped>;
 
     /// Leaves word that the source failed, if the lease still holds the token; false when it does not.
     fn fail<'a>(

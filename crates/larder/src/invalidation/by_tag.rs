@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::clock::Moment;
 use crate::entry::compression::Fault;
 use crate::entry::envelope::{self, Header, Unreadable};
-use crate::entry::{Answered, Generation, Held, Shape, Standing, Tagged, is_believed};
+use crate::entry::{Answered, Generation, Held, Print, Shape, Standing, Tagged, is_believed};
 use crate::error::Error;
 use crate::key::{Key, Tag};
 
@@ -72,6 +72,7 @@ impl Opened<'_> {
             in_need: false,
             cost: Duration::ZERO,
             id: Some(id),
+            print: None,
         })
     }
 
@@ -92,6 +93,12 @@ impl Opened<'_> {
     /// The tags that were not asked for.
     pub(crate) fn unknown_tags(&self, asked: &[Tag]) -> Vec<Tag> {
         self.tags().filter(|tag| !asked.contains(tag)).cloned().collect()
+    }
+
+    /// What its value is known by; taken now unless the envelope says it.
+    pub(crate) fn print(&self) -> Print {
+        let sum = self.header.sum.unwrap_or_else(|| envelope::sum(self.payload));
+        Print { sum, way: self.header.way }
     }
 
     /// Compares with generations that were read after the envelope was, `asked` and `generations`
@@ -153,6 +160,7 @@ impl Opened<'_> {
             cost: Duration::from_micros(load_cost_us.into()),
             kept_until: left(hard_ms.max(fresh_ms)),
             in_need: soft_expired,
+            print: None,
         };
         Ok(if fresh { Verdict::Alive(held) } else { Verdict::Stale(held) })
     }

@@ -179,6 +179,7 @@ mod tests {
                 in_need: false,
                 weight: 4,
                 id: None,
+                print: None,
             };
             let watched = [self.near.generations.watch(&self.tag)];
             let (held, pulse) = (Arc::new(held), Arc::new(Pulse::always()));

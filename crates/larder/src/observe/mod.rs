@@ -68,6 +68,11 @@ pub enum Event<'a> {
         /// Whether it gave a value.
         ok: bool,
     },
+    /// The source said "unchanged", and only a header was stored.
+    Unchanged {
+        /// Which cache.
+        cache: &'a str,
+    },
     /// A load took longer than `max_load` and was stopped.
     LoadGivenUp {
         /// Which cache.

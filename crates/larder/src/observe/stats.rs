@@ -58,7 +58,9 @@ counters! {
     loads,
     /// Loaders that failed, panicked or were too slow.
     loads_failed,
-    /// Of these, those that were stopped at `max_load`.
+    /// Loads to which the source said "unchanged", and of which only a header was stored.
+    unchanged,
+    /// Of `loads_failed`, those that were stopped at `max_load`.
     loads_given_up,
     /// Loads that had to wait for their turn.
     loads_queued,
@@ -157,6 +159,7 @@ impl Counters {
                     add(&self.loads_failed);
                 }
             }
+            Event::Unchanged { .. } => add(&self.unchanged),
             Event::LoadGivenUp { .. } => add(&self.loads_given_up),
             Event::LoadQueued { .. } => add(&self.loads_queued),
             Event::LoadTurnedAway { .. } => add(&self.loads_turned_away),

@@ -52,7 +52,7 @@ impl Tiers {
     /// The source is asked, and its answer kept nowhere.
     pub(super) async fn fly_unkept(&self, call: &Call, ask: Ask, place: Option<Taken>) -> Landed {
         let (before, near) = (self.before(&call.tags), self.near.clone());
-        match self.load(call, ask, place, std::future::pending(), || {}).await {
+        match self.load(call, ask, None, place, std::future::pending(), || {}).await {
             Ok(loaded) => {
                 let learned = !loaded.tags.is_empty();
                 let held = Arc::new(self.passing(call, loaded));

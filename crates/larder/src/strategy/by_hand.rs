@@ -108,7 +108,7 @@ impl Tiers {
                     let lease = lease.granted(self.far.clone(), read.by);
                     let (states, watched) = (read.tags, asked.watched);
                     let replaces = read.is_there;
-                    let lead = Lead { lease, states, watched, replaces, stale: None };
+                    let lead = Lead { lease, states, watched, replaces, stale: None, old: None };
                     let right = self.right(&call, lead).await;
                     return Some(Leased::Held(self.hand(call, Some(right))));
                 }
@@ -141,7 +141,7 @@ impl Tiers {
 
     /// Makes the tags ready, and has the lease renewed.
     async fn right(&self, call: &Call, lead: Lead) -> Right {
-        let Lead { lease, states, watched, replaces, stale: _ } = lead;
+        let Lead { lease, states, watched, replaces, stale: _, old: _ } = lead;
         let need = call.need(call.policy.lifetime);
         let tags = self.ready(&call.tags, need, lease.link(), &states, watched).await;
         let renewal = lease.renewal(self.clock.clone());
@@ -175,7 +175,7 @@ impl HandLease {
             return false;
         };
         // Renewed until the store's answer is there.
-        let outcome = tiers.store(&call, lease, tags, &loaded, began).await;
+        let outcome = tiers.store(&call, lease, tags, &loaded, None, began).await;
         drop(renewing);
         match outcome {
             Ok(Outcome::Stored(_, tags)) => !tags.has_ended(),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
-use super::{Call, Tiers};
+use super::{Call, Prints, Tiers};
 use crate::clock::Moment;
 use crate::coordination::lease::Lease;
 use crate::entry::{Answered, Generation, Held, Standing, Tagged, Token};
@@ -322,11 +322,17 @@ impl Tiers {
         now: Moment,
     ) -> Result<Seen, String> {
         let id = opened.header.id;
+        let is_given = opened.header.sum.is_some();
+        let print = (is_given || call.prints == Prints::Taken).then(|| opened.print());
         let server_now_ms = link.server_ms_at(now, &call.key);
         let verdict = opened.judge(tags, generations, &call.tags, &call.shape, server_now_ms, now);
         let (held, fresh) = match verdict {
-            Ok(Verdict::Alive(held)) if call.finds(&held) => (Arc::new(held), true),
-            Ok(Verdict::Stale(held)) if call.finds(&held) => (Arc::new(held), false),
+            Ok(Verdict::Alive(held)) if call.finds(&held) => {
+                (Arc::new(Held { print, ..held }), true)
+            }
+            Ok(Verdict::Stale(held)) if call.finds(&held) => {
+                (Arc::new(Held { print, ..held }), false)
+            }
             Ok(Verdict::Large(why)) => {
                 let why = &why.to_string();
                 self.observe.tell(Event::Unreadable { cache: self.observe.cache(), why });

@@ -77,8 +77,20 @@ pub(crate) struct Call {
     pub(crate) soft_deadline: Option<Duration>,
     /// Whether "there is none" is an answer.
     pub(crate) takes_none: bool,
+    /// Whether its entry's bytes are to be known by their print.
+    pub(crate) prints: Prints,
     /// What else an entry must be to be an answer; one that is not is as good as none.
     pub(crate) accepts: Option<Accepts>,
+}
+
+/// Whether an entry read or stored is to remember the print of its bytes: what puts a new header before them must
+/// know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Prints {
+    /// Only if the envelope says it anyway.
+    WhereGiven,
+    /// It is taken: a source may say "unchanged".
+    Taken,
 }
 
 /// Whether an entry is what a caller can use.

@@ -50,7 +50,7 @@ impl Tiers {
             (link.server_ms_at(self.clock.now(), &call.key), link.incarnation(&call.key));
         let times = Times { drawn, server_now_ms, cost, by };
         let id = self.leases.token();
-        let (envelope, _) = self.envelope(&call, id, &loaded, &tagged, times).map_err(|why| {
+        let written = self.envelope(&call, id, &loaded, &tagged, times).map_err(|why| {
             self.not_stored(why);
             refused(why, call.policy.value_bytes_max).at(&call.key)
         })?;
@@ -67,7 +67,7 @@ impl Tiers {
                 Some(turn)
             }
         };
-        let answer = self.far.put(&call.key, &envelope, drawn.whole).await;
+        let answer = self.far.put(&call.key, &written.envelope, drawn.whole).await;
         ends.forget(&ended);
         match answer {
             // A writer's guard ends what is there.

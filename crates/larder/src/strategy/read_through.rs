@@ -121,6 +121,8 @@ pub(super) struct Lead {
     pub(super) replaces: bool,
     /// Stands in if the load fails.
     pub(super) stale: Option<OnHand>,
+    /// What is to be replaced, for a source that wants to see it: still there, whether it may stand in or not.
+    pub(super) old: Option<Arc<Held>>,
 }
 
 /// What became of looking for an entry.
@@ -483,7 +485,8 @@ impl Tiers {
                     self.observe.tell(Event::Miss { cache: self.observe.cache() });
                     let (states, watched) = (read.tags, asked.watched);
                     let replaces = read.is_there;
-                    let lead = Lead { lease, states, watched, replaces, stale };
+                    let old = stale.as_ref().map(|found| found.kept.held.clone());
+                    let lead = Lead { lease, states, watched, replaces, stale, old };
                     return Decision::Lead(Box::new(lead));
                 }
                 Claim::Value(answered) => {
@@ -581,17 +584,25 @@ impl Tiers {
     pub(super) async fn lead(
         &self,
         call: &Call,
-        Lead { lease, states, watched, stale, replaces: _ }: Lead,
+        Lead { lease, states, watched, stale, old, replaces: _ }: Lead,
         ask: Ask,
         place: Option<Taken>,
         lost: impl FnOnce(),
     ) -> Landed {
         let need = call.need(call.policy.lifetime);
+        // What a tag has ended since is not shown.
+        let old = old.filter(|old| {
+            call.tags.iter().zip(&states).all(|(tag, state)| {
+                let carried = old.tags.iter().find(|tagged| tagged.tag == *tag);
+                let read = state.map(|state| state.generation);
+                carried.is_none_or(|tagged| tagged.standing(read) != Standing::Ended)
+            })
+        });
         let tags = self.ready(&call.tags, need, lease.link(), &states, watched).await;
         let (before, near) = (self.before(&call.tags), self.near.clone());
         let began = self.clock.now();
         let renewal = lease.renewal(self.clock.clone());
-        let loaded = match self.load(call, ask, place, renewal, lost).await {
+        let loaded = match self.load(call, ask, old.clone(), place, renewal, lost).await {
             Ok(loaded) => loaded,
             Err(error) => {
                 self.leases.failed(&lease, &error);
@@ -609,7 +620,7 @@ impl Tiers {
                 return landed(Err(error), || false);
             }
         };
-        match self.store(call, lease, tags, &loaded, began).await {
+        match self.store(call, lease, tags, &loaded, old.as_deref(), began).await {
             Ok(Outcome::Stored(held, tags)) => {
                 landed(Ok((held, Origin::Loaded)), move || tags.has_ended())
             }

@@ -196,7 +196,8 @@ impl Tiers {
                 let lease = lease.granted(self.far.clone(), read.by);
                 let (states, watched) = (read.tags, asked.watched);
                 let replaces = read.is_there;
-                let lead = Lead { lease, states, watched, replaces, stale: None };
+                let old = replaces.then(|| held.clone());
+                let lead = Lead { lease, states, watched, replaces, stale: None, old };
                 let landed = self.lead(call, lead, ask, Some(place), || {}).await;
                 let ok = landed.answer.is_ok();
                 self.observe.tell(Event::Refresh { cache: self.observe.cache(), ok });

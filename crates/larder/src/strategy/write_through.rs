@@ -165,8 +165,8 @@ impl Tiers {
             let cost = std::time::Duration::ZERO;
             let times = Times { drawn, server_now_ms, cost, by: before.by };
             let id = self.leases.token();
-            let (envelope, _) = self.envelope(call, id, loaded, &before.tagged, times)?;
-            Ok((envelope, before.tagged))
+            let written = self.envelope(call, id, loaded, &before.tagged, times)?;
+            Ok((written.envelope, before.tagged))
         });
         let ended = match envelope {
             Ok((envelope, tagged)) => {

@@ -32,6 +32,7 @@ fn plain() -> Header {
         codec: CODEC,
         schema: SCHEMA,
         by: 0,
+        sum: None,
         tags: Vec::new(),
     }
 }
@@ -118,6 +119,27 @@ fn negative_is_a_flag_of_its_own() {
 fn memory_is_reserved_once_and_exactly() {
     let bytes = encode(&tagged(), &key(17), &[7; 1000]).unwrap();
     assert_eq!(bytes.capacity(), bytes.len());
+}
+
+/// What `restamp.lua` makes: another header, of which nothing but the times, the id and the generations are others,
+/// before bytes that nobody has.
+#[test]
+fn a_new_header_before_an_old_payload_is_an_envelope() {
+    for payload in [&b"payload"[..], b"", &[7; 100_000]] {
+        let old = encode(&tagged(), &key(17), payload).unwrap();
+        let mut header = Header { id: [0xbb; 16], stored_at_ms: 1, fresh_ms: 2, ..tagged() };
+        header.tags[0].generation.nonce = [0x33; 16];
+        let head = head(&header, &key(17), sum(payload)).unwrap();
+        let new = [&head, &old[head.len()..]].concat();
+        let expected = Header { sum: Some(sum(payload)), ..header };
+        assert_eq!(read(&new), Ok((expected, payload)));
+        // And once more over that one.
+        let again = Header { id: [0xcc; 16], ..tagged() };
+        let head = super::head(&again, &key(17), sum(payload)).unwrap();
+        assert!(read(&[&head, &new[head.len()..]].concat()).is_ok());
+        let other = [&head[..], b"x", payload].concat();
+        assert_eq!(read(&other), Err(Unreadable::Checksum), "of another payload");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use super::scene::{LONG, SHORT, Scene, Told, bytes, envelope, is_held};
 use crate::clock::MINUTE;
-use crate::far::Claim;
+use crate::far::{Claim, Restamped};
 use crate::key::Tag;
 
 pub(super) async fn a_value_stored_elsewhere_is_told(scene: &Scene) {
@@ -22,6 +22,19 @@ pub(super) async fn a_value_put_elsewhere_is_told(scene: &Scene) {
     assert_eq!(scene.one.value(&key).await, bytes(b"old"));
     scene.one.told().await;
     scene.other.put(&key, b"new").await;
+    assert!(scene.one.is_told(&[key.v()]).await);
+}
+
+pub(super) async fn a_value_restamped_elsewhere_is_told(scene: &Scene) {
+    let (key, token) = (scene.key("k"), scene.draw());
+    let id = scene.draw();
+    scene.other.put(&key, &envelope(id, "v")).await;
+    let read = scene.other.link().read(&key, token, LONG, Some(id), &[]).await.unwrap();
+    assert_eq!(read.claim, Claim::Granted);
+    assert!(scene.one.value(&key).await.is_some());
+    scene.one.told().await;
+    let done = scene.other.link().restamp(&key, token, id, &envelope(token, ""), LONG).await;
+    assert_eq!(done, Ok(Restamped::Done));
     assert!(scene.one.is_told(&[key.v()]).await);
 }
 
@@ -172,6 +185,19 @@ pub(super) async fn what_we_stored_is_still_watched(scene: &Scene) {
     let key = scene.key("k");
     let token = scene.one.granted(&key, LONG).await;
     assert!(scene.one.store(&key, token, b"v").await);
+    scene.one.told().await;
+    scene.other.end_key(&key).await;
+    assert!(scene.one.is_told(&[key.v()]).await);
+}
+
+pub(super) async fn what_we_restamped_is_still_watched(scene: &Scene) {
+    let (key, id, token) = (scene.key("k"), scene.draw(), scene.draw());
+    scene.other.put(&key, &envelope(id, "v")).await;
+    let link = scene.one.link();
+    let read = link.read(&key, token, LONG, Some(id), &[]).await.unwrap();
+    assert_eq!(read.claim, Claim::Granted);
+    let done = link.restamp(&key, token, id, &envelope(token, ""), LONG).await;
+    assert_eq!(done, Ok(Restamped::Done));
     scene.one.told().await;
     scene.other.end_key(&key).await;
     assert!(scene.one.is_told(&[key.v()]).await);

@@ -120,6 +120,10 @@ macro_rules! far_contract_cases {
                 extend_sets_the_time_anew
                 extend_of_a_lost_lease_is_refused_and_revives_nothing
                 word_of_a_failure_is_no_lease
+                restamp_puts_a_header_before_the_value_and_gives_the_lease_up
+                restamp_sets_the_time_anew
+                restamp_of_another_value_or_none_changes_nothing_and_the_lease_stands
+                restamp_is_refused_after_a_soft_end
             }
             tags {
                 create_gives_a_generation_to_those_without
@@ -174,6 +178,7 @@ macro_rules! far_contract_cases {
             changes {
                 a_value_stored_elsewhere_is_told
                 a_value_put_elsewhere_is_told
+                a_value_restamped_elsewhere_is_told
                 an_end_elsewhere_is_told
                 a_discard_elsewhere_is_told
                 what_runs_out_is_told
@@ -185,6 +190,7 @@ macro_rules! far_contract_cases {
                 what_we_write_over_the_link_is_not_told_to_us
                 what_we_end_or_put_is_told_to_us_as_well
                 what_we_stored_is_still_watched
+                what_we_restamped_is_still_watched
                 what_we_were_granted_is_still_watched
                 what_we_extended_is_still_watched
                 what_we_created_is_still_watched
@@ -235,6 +241,8 @@ macro_rules! far_contract_redis_cases {
                 a_full_server_refuses_a_lease_and_leaves_nothing
                 a_full_server_refuses_a_store_whose_lease_can_be_released
                 a_full_server_refuses_a_put_and_keeps_what_was
+                a_full_server_refuses_a_new_header_and_keeps_what_was
+                restamp_of_a_foreign_value_changes_nothing
                 a_full_server_refuses_a_finish_whose_guard_can_be_ended
             }
         }

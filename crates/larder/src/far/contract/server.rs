@@ -4,7 +4,7 @@ use super::scene::{LONG, SHORT, SOFT, Scene, Told, bytes, envelope, generations,
 use crate::clock::MINUTE;
 use crate::entry::Ended;
 use crate::error::FarError;
-use crate::far::{Claim, Finish, Reply};
+use crate::far::{Claim, Finish, Reply, Restamped};
 use crate::key::Tag;
 
 /// Someone at the server itself, as with `redis-cli`.
@@ -429,4 +429,33 @@ pub(super) async fn a_full_server_refuses_a_finish_whose_guard_can_be_ended(
     assert_eq!(scene.one.far.finish(finish(&ended)).await, Ok(false));
     assert_eq!(scene.one.lease(&ended).await, None);
     console.memory_max("0");
+}
+
+pub(super) async fn a_full_server_refuses_a_new_header_and_keeps_what_was(
+    scene: &Scene,
+    console: &dyn Console,
+) {
+    let (key, id, token) = (scene.key("k"), scene.draw(), scene.draw());
+    scene.one.put(&key, &envelope(id, "v")).await;
+    let link = scene.one.link();
+    assert_eq!(link.read(&key, token, LONG, Some(id), &[]).await.unwrap().claim, Claim::Granted);
+    let head = envelope(token, "");
+    console.memory_max("1");
+    refused("RESTAMP", link.restamp(&key, token, id, &head, LONG)).await;
+    assert_eq!(scene.one.value(&key).await, Some(envelope(id, "v")));
+    console.memory_max("0");
+    assert_eq!(link.restamp(&key, token, id, &head, LONG).await, Ok(Restamped::Done));
+}
+
+pub(super) async fn restamp_of_a_foreign_value_changes_nothing(
+    scene: &Scene,
+    console: &dyn Console,
+) {
+    let key = scene.key("k");
+    let token = scene.one.granted(&key, LONG).await;
+    console.place_list(key.v());
+    let answer = scene.one.link().restamp(&key, token, [0; 16], b"head", LONG).await;
+    assert_eq!(answer, Ok(Restamped::Gone));
+    assert_eq!(console.type_of(key.v()), "list");
+    assert!(scene.one.store(&key, token, b"v").await);
 }

@@ -12,7 +12,7 @@ use super::scene::{LONG, Process, SOFT, Scene, Told, envelope};
 use crate::clock::Clock;
 use crate::entry::{Ended, Nonce, Pending, Stamp, Token, WriteId};
 use crate::far::backlog::{Dead, Done, Queued, Write};
-use crate::far::{Claim, Finish, TagState};
+use crate::far::{Claim, Finish, Restamped, TagState};
 use crate::key::{Key, Tag};
 
 type Names = BTreeSet<Vec<u8>>;
@@ -28,6 +28,7 @@ enum Step {
     Create(Vec<(Tag, Nonce)>, Duration),
     Prolong(Vec<Tag>, Duration),
     Store(Key, Token, Vec<u8>, Duration),
+    Restamp(Key, Token, Token, Vec<u8>, Duration),
     Fail(Key, Token, Duration),
     Release(Key, Token),
     Extend(Key, Token, Duration),
@@ -170,6 +171,14 @@ async fn run(
                 watched.remove(&key.l());
             }
             show(stored)
+        }
+        Step::Restamp(key, token, seen, head, keep) => {
+            let restamped = link.restamp(&key, token, seen, &head, keep).await.unwrap();
+            if restamped == Restamped::Done {
+                watched.insert(key.v().to_vec());
+                watched.remove(&key.l());
+            }
+            show(restamped)
         }
         Step::Fail(key, token, backoff) => {
             watched.remove(&key.l());
@@ -370,8 +379,8 @@ impl Draw {
 
     fn step(&mut self) -> Step {
         let key = self.key();
-        match self.below(33) {
-            25..=32 => self.step_of_a_write(),
+        match self.below(36) {
+            28..=35 => self.step_of_a_write(),
             0 | 1 => Step::Get(self.some_keys(), self.some_tags()),
             2..=6 => {
                 let token = self.chance.nonce();
@@ -420,6 +429,10 @@ impl Draw {
                 let beside = self.some_keys().into_iter().filter(|beside| *beside != key);
                 let beside = beside.collect();
                 Step::Finish(key, beside, token, self.value(token), self.hours())
+            }
+            24..=26 => {
+                let (token, seen) = (self.token(), self.token());
+                Step::Restamp(key, token, seen, envelope(token, ""), self.hours())
             }
             _ => {
                 let odd = self.below(6) == 0;

@@ -19,7 +19,7 @@ use super::{Lawless, Road};
 use crate::clock::{Clock, Moment};
 use crate::entry::{Ended, Generation, Incarnation, Nonce, SoftHalf, Token};
 use crate::error::FarError;
-use crate::far::{Claim, Far, Finish, Generations, Got, Link, Read, Reply, TagState};
+use crate::far::{Claim, Far, Finish, Generations, Got, Link, Read, Reply, Restamped, TagState};
 use crate::key::{Key, Tag};
 use crate::pulse::Pulse;
 
@@ -326,6 +326,25 @@ impl Link for Line {
                 served.forget(&key.l());
             }
             Ok(stored)
+        }))
+    }
+
+    fn restamp<'a>(
+        &'a self,
+        key: &'a Key,
+        token: Token,
+        seen: Token,
+        head: &'a [u8],
+        keep: Duration,
+    ) -> Reply<'a, Restamped> {
+        let (key, head) = (key.clone(), head.to_vec());
+        Box::pin(self.command(Twice::May, move |served| {
+            let restamped = at_once(served.link.restamp(&key, token, seen, &head, keep))?;
+            if restamped == Restamped::Done {
+                served.watch(key.v());
+                served.forget(&key.l());
+            }
+            Ok(restamped)
         }))
     }
 

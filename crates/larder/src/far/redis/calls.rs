@@ -14,6 +14,7 @@ use crate::redis::Script;
 
 static READ: Script = Script::new(include_str!("scripts/read.lua"));
 static STORE: Script = Script::new(include_str!("scripts/store.lua"));
+static RESTAMP: Script = Script::new(include_str!("scripts/restamp.lua"));
 static FAIL: Script = Script::new(include_str!("scripts/fail.lua"));
 pub(super) static RELEASE: Script = Script::new(include_str!("scripts/release.lua"));
 pub(super) static EXTEND: Script = Script::new(include_str!("scripts/extend.lua"));
@@ -29,8 +30,20 @@ static EXPIRE: Script =
     Script::new(concat!(include_str!("scripts/guards.lua"), include_str!("scripts/expire.lua")));
 static EXPIRE_TAG: Script = Script::new(include_str!("scripts/expire_tag.lua"));
 /// What a connection has loaded before it is used.
-pub(super) static ALL: [&Script; 11] =
-    [&READ, &STORE, &FAIL, &RELEASE, &EXTEND, &PUT, &END, &GUARD, &FINISH, &EXPIRE, &EXPIRE_TAG];
+pub(super) static ALL: [&Script; 12] = [
+    &READ,
+    &STORE,
+    &RESTAMP,
+    &FAIL,
+    &RELEASE,
+    &EXTEND,
+    &PUT,
+    &END,
+    &GUARD,
+    &FINISH,
+    &EXPIRE,
+    &EXPIRE_TAG,
+];
 
 /// What lists the members of tags, and frees them.
 #[cfg(feature = "structures")]
@@ -50,9 +63,10 @@ static EXPIRE_VALUE: Script = Script::new(concat!(
     include_str!("scripts/expire_value.lua")
 ));
 /// The same for a node of a cluster.
-pub(super) static ALL_OF_A_NODE: [&Script; 14] = [
+pub(super) static ALL_OF_A_NODE: [&Script; 15] = [
     &READ,
     &STORE,
+    &RESTAMP,
     &FAIL,
     &RELEASE,
     &EXTEND,
@@ -80,6 +94,13 @@ pub(super) fn read(key: &Key, token: &Token, lease: Duration, seen: Option<&Toke
 pub(super) fn store(key: &Key, token: &Token, envelope: &[u8], keep: Duration) -> Cmd {
     let mut call = STORE.call(&[key.v(), &key.l()]);
     call.arg(&token[..]).arg(envelope).arg(ms(keep));
+    call
+}
+
+/// A new header before what is there, if that is the envelope `seen`.
+pub(super) fn restamp(key: &Key, token: &Token, seen: &Token, head: &[u8], keep: Duration) -> Cmd {
+    let mut call = RESTAMP.call(&[key.v(), &key.l()]);
+    call.arg(&token[..]).arg(&seen[..]).arg(head).arg(ms(keep));
     call
 }
 

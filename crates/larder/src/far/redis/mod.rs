@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::backlog::Backlog;
 use super::{
-    Change, Changes, Claim, Far, Finish, Generations, Got, Link, Read, Reply, TagState,
+    Change, Changes, Claim, Far, Finish, Generations, Got, Link, Read, Reply, Restamped, TagState,
     pending_claim, read_lease,
 };
 use crate::clock::{Clock, Moment};
@@ -442,6 +442,20 @@ impl Link for Line {
         Box::pin(async move { script(self, calls::store(key, &token, envelope, keep)).await })
     }
 
+    fn restamp<'a>(
+        &'a self,
+        key: &'a Key,
+        token: Token,
+        seen: Token,
+        head: &'a [u8],
+        keep: Duration,
+    ) -> Reply<'a, Restamped> {
+        Box::pin(async move {
+            let call = calls::restamp(key, &token, &seen, head, keep);
+            restamped(&one(ask(self, &alone(call)).await?)?)
+        })
+    }
+
     fn fail<'a>(
         &'a self,
         key: &'a Key,
@@ -505,6 +519,15 @@ fn was_done(answer: &Value) -> bool {
 
 fn one(answers: Vec<Value>) -> Result<Value, FarError> {
     accepted(answers.into_iter().next().unwrap_or(Value::Nil))
+}
+
+fn restamped(answer: &Value) -> Result<Restamped, FarError> {
+    match answer {
+        Value::Int(1) => Ok(Restamped::Done),
+        Value::Int(0) => Ok(Restamped::Lost),
+        Value::Int(2) => Ok(Restamped::Gone),
+        _ => Err(FarError::Refused("RESTAMP gave an answer that cannot be read".to_owned())),
+    }
 }
 
 fn accepted(answer: Value) -> Result<Value, FarError> {

@@ -155,7 +155,7 @@ impl Tiers {
         let times = Times { drawn, server_now_ms, cost: Duration::ZERO, by };
         let token = self.leases.token();
         let envelope = self.envelope(call, token, loaded, &tagged, times);
-        let (envelope, _) = envelope.map_err(|why| {
+        let written = envelope.map_err(|why| {
             self.not_stored(why);
             let text = match why {
                 NotStored::TooLarge => format!(
@@ -166,7 +166,8 @@ impl Tiers {
             };
             Error::new(ErrorKind::Encode, text).at(&call.key)
         })?;
-        Ok(Made { key: call.key.clone(), token, envelope, keep: drawn.whole, typed })
+        let (key, envelope) = (call.key.clone(), written.envelope);
+        Ok(Made { key, token, envelope, keep: drawn.whole, typed })
     }
 
     /// Sends it once, in a task of its own.

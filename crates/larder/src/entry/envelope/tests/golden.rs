@@ -43,6 +43,13 @@ fn scene(file: &'static str, header: Header) -> Scene {
     }
 }
 
+/// With a header that was put before it later.
+fn in_parts(file: &'static str) -> Scene {
+    let whole = scene(file, tagged());
+    let sum = Some(sum(&whole.payload().bytes));
+    Scene { header: Header { sum, ..tagged() }, ..whole }
+}
+
 fn in_codec(file: &'static str, codec: Codec) -> Scene {
     Scene { codec, ..scene(file, Header { codec: codec.id(), ..plain() }) }
 }
@@ -82,6 +89,7 @@ fn scenes() -> Vec<Scene> {
         Scene { value: None, ..scene("negative.bin", none) },
         Scene { key: shared_key(), ..scene("shared.bin", plain()) },
         scene("soft-expired.bin", Header { soft_expired: true, ..tagged() }),
+        in_parts("in-parts.bin"),
         #[cfg(feature = "json")]
         in_codec("json.bin", Codec::Json),
         #[cfg(feature = "postcard")]

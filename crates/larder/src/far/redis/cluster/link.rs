@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use ::redis::{Cmd, Value, cmd};
 
-use super::super::{accepted, bytes, calls, claim, generation, ms, states, was_done};
+use super::super::{accepted, bytes, calls, claim, generation, ms, restamped, states, was_done};
 use super::{asks, is_try_again, unlink};
 use crate::clock::Moment;
 use crate::entry::{Answered, Generation, Incarnation, Nonce, Token, envelope};
 use crate::error::FarError;
-use crate::far::{Claim, Generations, Got, Link, Read, Reply, TagState, pending_claim};
+use crate::far::{Claim, Generations, Got, Link, Read, Reply, Restamped, TagState, pending_claim};
 use crate::key::slot::Slot;
 use crate::key::{Key, Tag};
 use crate::pulse::Pulse;
@@ -351,6 +351,21 @@ impl Link for ClusterLink {
         Box::pin(
             async move { self.script(key.slot(), calls::store(key, &token, envelope, keep)).await },
         )
+    }
+
+    fn restamp<'a>(
+        &'a self,
+        key: &'a Key,
+        token: Token,
+        seen: Token,
+        head: &'a [u8],
+        keep: Duration,
+    ) -> Reply<'a, Restamped> {
+        Box::pin(async move {
+            let call = calls::restamp(key, &token, &seen, head, keep);
+            let answer = self.ask(&[asks(key.slot(), call)]).await?.pop();
+            restamped(&accepted(answer.map_or(Value::Nil, |answer| answer.value))?)
+        })
     }
 
     fn fail<'a>(

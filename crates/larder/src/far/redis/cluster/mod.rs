@@ -10,7 +10,7 @@
 //! | call | does |
 //! |---|---|
 //! | READ | reads the value alone; if there is none, no lease is granted: [`Claim::Moving`](crate::far::Claim::Moving) |
-//! | STORE | is refused; the lease is given back |
+//! | STORE, RESTAMP | is refused; the lease is given back |
 //! | END, EXPIRE | ends the lease alone, then the value alone. In the other order a load could store between the two |
 //! | GUARD | the same |
 //! | FINISH | ends the guard alone, then the value alone: the write is committed, and not kept |
