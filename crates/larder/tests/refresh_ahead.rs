@@ -9,10 +9,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use larder::{
-    Clock, ErrorKind, Freshness, Larder, Lifetime, MINUTE, Origin, RefreshAhead, SECOND,
-    SharedMemory,
+    AfterFailover, Clock, ErrorKind, Freshness, Larder, LarderBuilder, Lifetime, MINUTE, Origin,
+    RefreshAhead, SECOND, SharedMemory,
 };
-use support::{Server, Source, World, until};
+use support::process::renewed_ahead;
+use support::{Cluster, PATIENT, Process, Server, Source, World, until};
+
+#[test]
+fn other_process() {
+    support::process::obey();
+}
 
 const BACKOFF: Duration = Duration::from_millis(100);
 
@@ -319,30 +325,68 @@ async fn a_renewal_overtaken_by_an_invalidation_stores_nothing() {
     }
 }
 
-/// Two processes on one Redis read as fast as they can; a renewal is begun by whoever is drawn first, and it is
-/// one load for both.
+/// Two openings of one name must agree, and nonsense is refused.
 #[tokio::test]
-async fn over_redis_one_process_renews_and_the_other_is_told() {
-    let server = Server::start();
+async fn it_is_a_setting_like_any_other() {
+    let larder = Larder::builder("test").open().await.unwrap();
+    let open =
+        |when: RefreshAhead| larder.cache::<str, String>("words").refresh_ahead(when).shared();
+    let _words = open(RefreshAhead::early(1.0)).unwrap();
+    assert!(open(RefreshAhead::early(1.0)).is_ok());
+    let error = open(RefreshAhead::at_fraction(0.8)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("refresh_ahead"), "{error}");
+    let error =
+        larder.cache::<str, String>("odd").refresh_ahead(RefreshAhead::early(-1.0)).shared();
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("beta") && error.contains("-1.0"), "{error}");
+}
+
+/// A process whose words are renewed by about every twentieth read: see `renewed_ahead`.
+async fn process(builder: LarderBuilder, source: &Source) -> World {
+    let world = World::of(builder.far_deadline(PATIENT), source).await;
+    World { words: renewed_ahead(&world), ..world }
+}
+
+fn on(url: &str) -> LarderBuilder {
+    Larder::builder("test").redis(url)
+}
+
+/// Two processes on one far side, in which all have `old` near; the source has `new`, and is held.
+async fn read_by_two(builder: impl Fn() -> LarderBuilder) -> (World, World, Source) {
     let source = Source::default();
     source.set("k", "old");
-    let process = async || {
-        // A load of a tenth of a second and a beta of 100: a read is drawn once in about twenty.
-        let world = World::beside(&server.url(), &source).await;
-        ahead(world, 30 * SECOND, RefreshAhead::early(100.0))
-    };
-    let (one, other) = (process().await, process().await);
-    source.takes(BACKOFF);
+    let (one, other) = (process(builder(), &source).await, process(builder(), &source).await);
+    source.takes(SECOND);
     one.read("k").await.unwrap();
+    assert_eq!(*other.read("k").await.unwrap(), "old");
     source.set("k", "new");
     source.hold();
+    (one, other, source)
+}
+
+/// Reads until a renewal has begun; all that is read is what was there.
+async fn one_is_drawn(worlds: &[&World], source: &Source) {
     until("one is drawn", || async {
-        for world in [&one, &other] {
+        for world in worlds {
             assert_eq!(*world.read("k").await.unwrap(), "old");
         }
         source.waiting() > 0
     })
     .await;
+}
+
+async fn all_become_new(worlds: &[&World]) {
+    for world in worlds {
+        until("it is new", || async { *world.read("k").await.unwrap() == "new" }).await;
+    }
+}
+
+/// Two processes read as fast as they can; a renewal is begun by whoever is drawn first, and it is one load for
+/// both.
+async fn one_process_renews(url: &str) {
+    let (one, other, source) = read_by_two(|| on(url)).await;
+    one_is_drawn(&[&one, &other], &source).await;
     for _ in 0..2_000 {
         for world in [&one, &other] {
             assert_eq!(*world.read("k").await.unwrap(), "old");
@@ -351,7 +395,86 @@ async fn over_redis_one_process_renews_and_the_other_is_told() {
     }
     assert_eq!(source.loads(), 2, "the first load, and one renewal");
     source.let_go();
-    for world in [&one, &other] {
-        until("it is new", || async { *world.read("k").await.unwrap() == "new" }).await;
+    all_become_new(&[&one, &other]).await;
+}
+
+#[tokio::test]
+async fn over_redis_one_process_renews_and_the_other_is_told() {
+    let server = Server::start();
+    one_process_renews(&server.url()).await;
+}
+
+#[tokio::test]
+async fn in_a_cluster_one_process_renews_and_the_other_is_told() {
+    let cluster = Cluster::of_masters();
+    one_process_renews(&cluster.url()).await;
+}
+
+/// `kill -9` in the middle of a renewal: the others are served what is there, and one of them renews it once the
+/// lease has run out.
+#[tokio::test]
+async fn when_the_process_that_renews_is_killed_another_does() {
+    let server = Server::start();
+    let (one, other, source) = read_by_two(|| on(&server.url())).await;
+    let mut killed = Process::start(&server.url());
+    assert_eq!(killed.ask("renew k"), "old");
+    for _ in 0..500 {
+        for world in [&one, &other] {
+            assert_eq!(*world.read("k").await.unwrap(), "old");
+        }
+        tokio::task::yield_now().await;
     }
+    assert_eq!(source.loads(), 1, "its lease holds");
+    killed.kill();
+    one_is_drawn(&[&one, &other], &source).await;
+    source.let_go();
+    all_become_new(&[&one, &other]).await;
+    assert_eq!(source.loads(), 2);
+}
+
+/// Evicted, or lost with a restart, in the middle of a renewal: what is lost is loaded, and nobody fails.
+#[tokio::test]
+async fn what_redis_loses_during_a_renewal_is_loaded() {
+    let mut server = Server::start();
+    let (one, other, source) = read_by_two(|| on(&server.url())).await;
+    one_is_drawn(&[&one, &other], &source).await;
+    let value = server.keys().into_iter().find(|key| key.contains(":v:")).unwrap();
+    let removed: u64 = server.ask(&format!("DEL {value}"));
+    assert_eq!(removed, 1);
+    source.let_go();
+    all_become_new(&[&one, &other]).await;
+    source.set("k", "newer");
+    server.kill();
+    server.start_again();
+    for world in [&one, &other] {
+        until("it is newer", || async { *world.read("k").await.unwrap() == "newer" }).await;
+    }
+}
+
+/// The slot of an entry is on its way to another node: no lease is granted, what is there is served, and it is renewed
+/// when the slot has arrived.
+#[tokio::test]
+async fn what_is_on_its_way_to_another_node_is_renewed_when_it_has_arrived() {
+    let cluster = Cluster::of_masters();
+    let believing = || on(&cluster.url()).after_failover(AfterFailover::Accept);
+    let (one, other, source) = read_by_two(believing).await;
+    let keys: Vec<String> = cluster.nodes.iter().flat_map(|node| node.keys()).collect();
+    let value = keys.into_iter().find(|key| key.contains(":v:")).unwrap();
+    let slot = cluster.slot(value.as_bytes());
+    let from = cluster.master_of(slot);
+    let to = (from + 1) % 3;
+    cluster.begin_to_move(slot, from, to);
+    for _ in 0..1_000 {
+        for world in [&one, &other] {
+            assert_eq!(*world.read("k").await.unwrap(), "old");
+        }
+        tokio::task::yield_now().await;
+    }
+    let drawn = one.words.stats().refreshes_ahead + other.words.stats().refreshes_ahead;
+    assert!(drawn > 0, "they were drawn, and got no lease");
+    assert_eq!(source.loads(), 1);
+    cluster.move_keys(slot, from, to, 10);
+    cluster.end_move(slot, from, to);
+    source.let_go();
+    all_become_new(&[&one, &other]).await;
 }

@@ -19,7 +19,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use larder::{BoxError, Cache, Larder, Loaded, Sink, Source as Asked, Tag};
+use larder::{
+    BoxError, Cache, Larder, Lifetime, Loaded, MINUTE, RefreshAhead, Sink, Source as Asked, Tag,
+};
 
 use super::{PATIENT, Source, World};
 
@@ -114,6 +116,13 @@ pub fn obey() {
 pub fn guarded(world: &World, ms: u64) -> Cache<str, String> {
     let cache = world.larder.cache("guarded").guard_time(Duration::from_millis(ms));
     cache.shared().unwrap()
+}
+
+/// A cache whose entries are renewed ahead. Of one whose load took a second, about every twentieth read renews it.
+pub fn renewed_ahead(world: &World) -> Cache<str, String> {
+    let lifetime = Lifetime::fresh_for(5 * MINUTE).jitter(0.0);
+    let ahead = RefreshAhead::early(100.0);
+    world.larder.cache("ahead").lifetime(lifetime).refresh_ahead(ahead).shared().unwrap()
 }
 
 /// One row, in a file that processes share. Whoever writes it may stop on the way, until it is killed.
@@ -214,6 +223,17 @@ async fn run(world: &World, words: &[&str]) -> String {
             drop(world.reading(key));
             world.source.held(1).await;
             "loading".to_owned()
+        }
+        ["renew", key] => {
+            world.source.hold();
+            let cache = renewed_ahead(world);
+            let mut last = String::new();
+            while world.source.waiting() == 0 {
+                let loading = world.source.load(key);
+                last = cache.get_or_load(*key, move || loading).await.unwrap().to_string();
+                tokio::task::yield_now().await;
+            }
+            last
         }
         ["guard", key, ms] => {
             let guard = guarded(world, ms.parse().unwrap()).guard(key).await.unwrap();
