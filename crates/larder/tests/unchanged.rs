@@ -190,6 +190,25 @@ async fn what_was_ended_is_not_shown_and_nothing_cannot_be_unchanged() {
     assert_eq!(cache.stats().unchanged, 0);
 }
 
+/// A tag that ends when a stale entry has been served, and before the lease over it is granted: the old value is
+/// not shown any more.
+#[tokio::test(start_paused = true)]
+async fn what_a_tag_has_ended_before_the_lease_was_granted_is_not_shown() {
+    let (memory, source) = (memory(), Source::new());
+    let (larder, other) = (beside(&memory).await, beside(&memory).await);
+    let cache: Texts = texts(&larder).shared().unwrap();
+    source.says("text".to_owned());
+    source.read(&cache).await.unwrap();
+    passes(61 * SECOND).await;
+    source.shown();
+    // The end is on its way, and comes before what the read leaves in the background.
+    let (ended, read) = tokio::join!(other.invalidate_tag("list"), source.read(&cache));
+    ended.unwrap();
+    assert!(read.unwrap().is_stale());
+    others_run().await;
+    assert_eq!(source.shown(), one(None));
+}
+
 /// An end that comes while the source is asked: what it says may be from before it.
 #[tokio::test(start_paused = true)]
 async fn unchanged_is_not_stored_when_an_end_came_between() {

@@ -373,6 +373,21 @@ where
         Ok(self.glance(key, takes_none, Reader::Loads, Kept::value)?.map(Entry::near))
     }
 
+    /// The same, and what is near is shown to `see`.
+    #[inline(always)]
+    fn near_seen(
+        &self,
+        key: &K,
+        takes_none: bool,
+        see: impl Fn(&Kept, Moment),
+    ) -> Result<Option<Entry<V>>, NearHit> {
+        let take = |kept: &Kept, now| {
+            see(kept, now);
+            kept.value(now)
+        };
+        Ok(self.glance(key, takes_none, Reader::Loads, take)?.map(Entry::near))
+    }
+
     /// Into what the caller holds: a buffer that is handed back is copied.
     #[inline(always)]
     fn write_name(&self, key: &K, name: &mut KeyBuf) -> Result<(), Error> {

@@ -7,9 +7,9 @@ use std::sync::atomic::Ordering;
 use super::{Cache, erase};
 use crate::entry::{Entry, Value};
 use crate::error::{Error, ErrorKind};
-use crate::key::ToKey;
+use crate::key::{Key, ToKey};
 use crate::source::{BoxError, Refreshed};
-use crate::strategy::{Ask, Prints};
+use crate::strategy::{Again, Ask, Prints};
 
 impl<K: ?Sized, V> Cache<K, V> {
     /// Once the old value is looked at, whoever reads or stores one takes its print: a near copy may come from any
@@ -19,6 +19,25 @@ impl<K: ?Sized, V> Cache<K, V> {
             true => Prints::Taken,
             false => Prints::WhereGiven,
         }
+    }
+
+    #[inline]
+    pub(super) fn keeps_warm(&self) -> bool {
+        self.shared.policy.refresh_ahead.keeps_warm_for().is_some()
+    }
+}
+
+impl<K, V> Cache<K, V>
+where
+    K: ToKey + ?Sized,
+    V: Send + Sync + 'static,
+{
+    /// The key was read by one who can ask its source `again`.
+    pub(super) fn note_warm(&self, key: &K, again: Again) {
+        // A key that has no name was answered with that.
+        let Ok(name) = self.name(key) else { return };
+        let call = || Some((self.call(key, true).ok()?, again));
+        self.shared.tiers.note_warm(&Key::new(&name), call);
     }
 }
 

@@ -1,6 +1,7 @@
 //! A cache that asks and tells its source itself.
 
 use std::borrow::Borrow;
+use std::cell::Cell;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -117,6 +118,23 @@ impl<K: ?Sized, V, S> Through<K, V, S> {
     }
 }
 
+/// One load of one key.
+fn asks<K, V, S>(source: &Arc<S>, key: Arc<K::Owned>) -> Ask
+where
+    K: ToKey + ToOwned<Owned: Send + Sync> + Sync + ?Sized + 'static,
+    V: Send + Sync + 'static,
+    S: Source<K, V>,
+{
+    let source = source.clone();
+    let begin = move || -> crate::source::Loading<_> {
+        Box::pin(async move {
+            let loaded = source.load((*key).borrow()).await?;
+            Ok(loaded.map(|value| value.and_then(some)))
+        })
+    };
+    Ask::alone(begin)
+}
+
 impl<K, V, S> Through<K, V, S>
 where
     K: ToKey + ToOwned<Owned: Send + Sync> + Sync + ?Sized + 'static,
@@ -137,18 +155,30 @@ where
     /// # Errors
     /// As [`read`](Self::read).
     pub async fn look_up(&self, key: &K) -> Result<Found<V>, Error> {
-        let near = match self.cache.near(key, true) {
+        let is_noted = Cell::new(false);
+        let near = self.cache.near_seen(key, true, |kept, now| {
+            is_noted.set(self.cache.keeps_warm() && kept.is_noted(now));
+        });
+        if is_noted.get() {
+            self.note(key);
+        }
+        let near = match near {
             Ok(entry) => return Ok(Found { entry, origin: Origin::Near }),
             Err(near) => near,
         };
-        let (source, key_of_load) = (self.source.clone(), key.to_owned());
-        let begin = move || -> crate::source::Loading<_> {
-            Box::pin(async move {
-                let loaded = source.load(key_of_load.borrow()).await?;
-                Ok(loaded.map(|value| value.and_then(some)))
-            })
-        };
-        self.cache.beyond(key, true, near, Ask::alone(begin)).await
+        let ask = asks::<K, V, S>(&self.source, Arc::new(key.to_owned()));
+        let found = self.cache.beyond(key, true, near, ask).await;
+        if self.cache.keeps_warm() && found.is_ok() {
+            self.note(key);
+        }
+        found
+    }
+
+    /// To be kept warm.
+    #[cold]
+    fn note(&self, key: &K) {
+        let (source, owned) = (self.source.clone(), Arc::new(key.to_owned()));
+        self.cache.note_warm(key, Arc::new(move || asks::<K, V, S>(&source, owned.clone())));
     }
 
     /// Returns the values for `keys`, in their order, asking the source once for all that neither near nor far

@@ -28,6 +28,8 @@ use crate::strategy::{Loads, Tiers};
 #[cfg(feature = "structures")]
 use crate::structures::{Ground, Shelves, Side};
 
+/// Each is looked at ten times a second.
+const WARM_KEYS_MOST: usize = 1 << 20;
 /// How often near gives back the memory of what is past its time.
 const SWEEP: Duration = Duration::from_secs(30);
 
@@ -55,6 +57,7 @@ pub struct LarderBuilder {
     invalidate_deadline: Duration,
     lease_time: Duration,
     near_bytes_max: u64,
+    warm_keys_max: usize,
     memory_bytes_max: usize,
     observer: Option<Arc<dyn Observer>>,
     #[cfg(feature = "test-support")]
@@ -96,6 +99,7 @@ impl LarderBuilder {
             invalidate_deadline: SECOND,
             lease_time: 3 * SECOND,
             near_bytes_max: 64 << 20,
+            warm_keys_max: 4096,
             memory_bytes_max: 256 << 20,
             observer: None,
             #[cfg(feature = "test-support")]
@@ -300,6 +304,14 @@ impl LarderBuilder {
         self
     }
 
+    /// How many keys this process [keeps warm](crate::RefreshAhead::keep_warm), over all its caches. 4,096, at most a
+    /// million. Each costs a look ten times a second and what its source view holds; past this further ones are
+    /// renewed only when they are read.
+    pub fn warm_keys_max(mut self, keys: usize) -> LarderBuilder {
+        self.warm_keys_max = keys;
+        self
+    }
+
     /// What the embedded far side may weigh. 256 MiB. With Redis it is Redis' `maxmemory` that counts.
     pub fn memory_bytes_max(mut self, bytes: usize) -> LarderBuilder {
         self.memory_bytes_max = bytes;
@@ -352,6 +364,11 @@ impl LarderBuilder {
         within("connect_deadline", self.connect_deadline, 10 * milli, 60 * SECOND)?;
         within("tcp_keepalive", self.tcp_keepalive, SECOND, 7200 * SECOND)?;
         within("lease_time", self.lease_time, 100 * milli, 600 * SECOND)?;
+        if self.warm_keys_max > WARM_KEYS_MOST {
+            let (most, keys) = (WARM_KEYS_MOST, self.warm_keys_max);
+            let text = format!("warm_keys_max is at most {most}, not {keys}");
+            return Err(Error::new(ErrorKind::Config, text));
+        }
         if self.near_bytes_max < 1024 || self.memory_bytes_max < 1024 {
             let text = "near_bytes_max and memory_bytes_max are at least 1024";
             return Err(Error::new(ErrorKind::Config, text));
@@ -441,7 +458,7 @@ impl LarderBuilder {
             tasks.spawn(members.clone().write_down(to_do.to_note));
             tasks.spawn(members.free(to_do.to_free));
         }
-        let loads = Loads::new(clock.clone(), runtime.clone());
+        let loads = Loads::new(self.warm_keys_max, clock.clone(), runtime.clone());
         let (app, bound) = (self.app, self.bound);
         #[cfg(feature = "structures")]
         let ground = Ground::new(&app, side, clock.clone());

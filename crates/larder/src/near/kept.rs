@@ -37,7 +37,12 @@ pub(crate) struct Kept {
     /// How old it was then, in nanoseconds.
     age: u64,
     pub(crate) held: Arc<Held>,
+    /// When a read of it was last noted, where that is done; in nanoseconds.
+    noted: AtomicU64,
 }
+
+/// How often a read is noted at the most.
+const NOTED: Duration = Duration::from_secs(1);
 
 impl Kept {
     pub(crate) fn new(
@@ -55,6 +60,7 @@ impl Kept {
             received,
             age: nanos(age),
             held: held.clone(),
+            noted: AtomicU64::new(0),
         }
     }
 
@@ -74,6 +80,18 @@ impl Kept {
     #[inline]
     pub(crate) fn is_plain(&self, now: Moment) -> bool {
         now < Moment::from_bits(self.plain_until.load(Ordering::Relaxed))
+    }
+
+    /// True for the one who is to note that it was read: once in a while, so that readers do not write where others
+    /// read.
+    #[inline]
+    pub(crate) fn is_noted(&self, now: Moment) -> bool {
+        let then = self.noted.load(Ordering::Relaxed);
+        if now.since(Moment::from_bits(then)) < NOTED {
+            return false;
+        }
+        let (order, now) = (Ordering::Relaxed, now.to_bits());
+        self.noted.compare_exchange(then, now, order, order).is_ok()
     }
 
     /// True for the one who is to renew it; to all others it is plain again for `rest`, while it is fresh.

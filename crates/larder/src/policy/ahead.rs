@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, DAY};
 use crate::error::{Error, ErrorKind};
 
 /// The most that `early` takes: a hundred loads ahead of the end.
@@ -12,6 +12,10 @@ const BETA_MOST: f64 = 100.0;
 const DRAW_MOST: f64 = 20.0;
 /// Of what is left after `at_fraction`, so much is left to chance.
 const SPREAD: f64 = 0.1;
+/// Twice as early as lots would have it, on the average: half of all loads take longer than that one.
+const WITHOUT_LOTS: f64 = 2.0;
+/// As long as an entry can live.
+const WARM_MOST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// When an entry is renewed in the background though it is still fresh, so that nobody has to wait when its
 /// time is over. Off unless told.
@@ -31,7 +35,10 @@ const SPREAD: f64 = 0.1;
 /// # let _ = prices; Ok(()) }
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct RefreshAhead(When);
+pub struct RefreshAhead {
+    when: When,
+    warm: Option<Duration>,
+}
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 enum When {
@@ -57,7 +64,7 @@ pub(crate) struct Span {
 impl RefreshAhead {
     /// Not at all: an entry is loaded anew when its time is over.
     pub const fn off() -> RefreshAhead {
-        RefreshAhead(When::Off)
+        RefreshAhead { when: When::Off, warm: None }
     }
 
     /// Each read near the end draws lots, and the nearer the end and the slower the load, the more likely it
@@ -68,7 +75,7 @@ impl RefreshAhead {
     /// is left to run out. A read earlier than twenty times `cost * beta` before the end draws nothing. The rule is
     /// XFetch: Vattani, Chierichetti, Lowenstein, "Optimal Probabilistic Cache Stampede Prevention", VLDB 2015.
     pub const fn early(beta: f64) -> RefreshAhead {
-        RefreshAhead(When::Early { beta })
+        RefreshAhead { when: When::Early { beta }, warm: None }
     }
 
     /// The first read after this part of the time that it is fresh renews it: 0.8, when a fifth is left. Between
@@ -77,11 +84,51 @@ impl RefreshAhead {
     /// Each process begins a little later, by chance up to a tenth of what is left, so that not all ask for the
     /// lease at once.
     pub const fn at_fraction(part: f64) -> RefreshAhead {
-        RefreshAhead(When::AtFraction { part })
+        RefreshAhead { when: When::AtFraction { part }, warm: None }
+    }
+
+    /// Keys that were read within the last `read_within` are renewed even if nobody reads them when they are due; then
+    /// they are left to run out. From a second to 30 days; goes with [`early`](Self::early) or
+    /// [`at_fraction`](Self::at_fraction).
+    ///
+    /// For what is read through a view that knows its source, so that it can be asked again without a caller:
+    /// `Through::read`, found near or not. With `early` they are renewed twice `cost * beta` before the end, without lots. What was ended, or
+    /// evicted, is not brought back: the next reader loads it. A process keeps so many keys warm and no more:
+    /// [`LarderBuilder::warm_keys_max`](crate::LarderBuilder::warm_keys_max).
+    #[must_use]
+    pub const fn keep_warm(mut self, read_within: Duration) -> RefreshAhead {
+        self.warm = Some(read_within);
+        self
+    }
+
+    /// How long after its last read a key is kept warm.
+    pub(crate) fn keeps_warm_for(&self) -> Option<Duration> {
+        self.warm
+    }
+
+    /// The age at which it is renewed without a reader: not later than two `ticks` before the end, since it is
+    /// looked at once in a tick.
+    pub(crate) fn renewed_at(&self, span: Span, tick: Duration) -> Duration {
+        let Span { fresh_for, cost } = span;
+        let at = match self.when {
+            When::Off => fresh_for,
+            When::Early { beta } => fresh_for.saturating_sub(times(cost, beta * WITHOUT_LOTS)),
+            When::AtFraction { part } => fresh_for.mul_f64(part),
+        };
+        at.min(fresh_for.saturating_sub(2 * tick))
     }
 
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let refused = match self.0 {
+        let least = Duration::from_secs(1);
+        let refused = match self.when {
+            When::Off if self.warm.is_some() => {
+                "keep_warm goes with early or at_fraction, and neither was given".to_owned()
+            }
+            _ if self.warm.is_some_and(|warm| warm < least || warm > WARM_MOST) => {
+                let days = WARM_MOST.as_secs() / DAY.as_secs();
+                let given = self.warm.unwrap_or_default();
+                format!("keep_warm is from a second to {days} days, not {given:?}")
+            }
             When::Early { beta } if !(beta > 0.0 && beta <= BETA_MOST) => {
                 format!("early's beta is above 0.0 and at most {BETA_MOST:?}, not {beta:?}")
             }
@@ -96,7 +143,7 @@ impl RefreshAhead {
     /// How old an entry is before it is worth a thought; `None`: it never is.
     pub(crate) fn considered_at(&self, span: Span, clock: &Clock) -> Option<Duration> {
         let Span { fresh_for, cost } = span;
-        match self.0 {
+        match self.when {
             When::Off => None,
             When::Early { beta } => Some(fresh_for.saturating_sub(times(cost, beta * DRAW_MOST))),
             When::AtFraction { part } => {
@@ -108,7 +155,7 @@ impl RefreshAhead {
 
     /// Whether a read renews it, at an age at which it is [considered](Self::considered_at).
     pub(crate) fn draws(&self, age: Duration, span: Span, clock: &Clock) -> bool {
-        match self.0 {
+        match self.when {
             When::Off => false,
             When::Early { beta } => {
                 // From above 0.0 up to 1.0: of nothing there is no logarithm.

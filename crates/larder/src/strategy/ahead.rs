@@ -21,8 +21,10 @@ use crate::policy::{Policy, Span};
 /// A renewal that has not come by then may be begun again; later, where the back-off is longer.
 const REST: Duration = Duration::from_millis(100);
 
-fn span(held: &Held) -> Span {
-    Span { fresh_for: held.fresh_for(), cost: held.cost }
+impl Held {
+    pub(super) fn span(&self) -> Span {
+        Span { fresh_for: self.fresh_for(), cost: self.cost }
+    }
 }
 
 impl Tiers {
@@ -31,7 +33,7 @@ impl Tiers {
         if held.value.is_none() || held.in_need {
             return held.fresh_until;
         }
-        match policy.refresh_ahead.considered_at(span(held), &self.clock) {
+        match policy.refresh_ahead.considered_at(held.span(), &self.clock) {
             Some(age) => held.received.plus(age.saturating_sub(held.age)),
             None => held.fresh_until,
         }
@@ -41,7 +43,7 @@ impl Tiers {
     pub(crate) fn is_drawn(&self, policy: &Policy, kept: &Kept, now: Moment) -> bool {
         let held = &kept.held;
         let is_due = !kept.is_plain(now) && held.is_fresh(now) && held.value.is_some();
-        is_due && policy.refresh_ahead.draws(held.age(now), span(held), &self.clock)
+        is_due && policy.refresh_ahead.draws(held.age(now), held.span(), &self.clock)
     }
 
     /// What is fresh and was drawn, at once; and a load behind the caller's back.
@@ -57,6 +59,13 @@ impl Tiers {
             self.observe.tell(Event::RefreshAhead { cache: self.observe.cache() });
         }
         (kept.held.clone(), origin)
+    }
+
+    /// The same without a caller.
+    pub(super) fn renew_warm(&self, call: &Call, kept: &Kept, ask: Ask) {
+        if self.refresh(call, ask, &kept.held) {
+            self.observe.tell(Event::RefreshAhead { cache: self.observe.cache() });
+        }
     }
 
     /// The same for what a flight has found.

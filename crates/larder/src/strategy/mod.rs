@@ -1,7 +1,8 @@
 //! The ways a call goes through the house.
 //!
 //! [`Tiers`] is what they all work with, made once for each cache. [`read_through`] is the read path,
-//! top to bottom; [`refresh`] renews what is stale behind it, and [`ahead`] says what is renewed before that;
+//! top to bottom; [`refresh`] renews what is stale behind it, and [`ahead`] says what is renewed before that,
+//! [`warm`] without a reader;
 //! [`by_hand`] is the same road for those who load themselves; [`write_through`] tells the source first, and
 //! [`write_behind`] later;
 //! [`explain`] looks at what they would find. All stand on five pieces: [`lookup`] asks near and
@@ -41,12 +42,14 @@ mod soft;
 mod store;
 mod tags;
 pub(crate) mod together;
+mod warm;
 pub(crate) mod write_behind;
 pub(crate) mod write_through;
 
 pub(crate) use load::Ask;
 pub(crate) use places::Loads;
 pub(crate) use read_through::NearHit;
+pub(crate) use warm::Again;
 pub(crate) use write_through::{Unguarded, Write};
 
 /// What all ways work with.

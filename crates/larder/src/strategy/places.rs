@@ -16,6 +16,7 @@ use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, SetError};
 
 use super::refresh::Refreshes;
 use super::together::Seat;
+use super::warm::Warm;
 use super::{Call, Tiers};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
@@ -38,6 +39,8 @@ pub(crate) struct Loads {
     places_max: usize,
     /// Of the whole process.
     pub(super) refreshes: Arc<Refreshes>,
+    /// The same.
+    pub(super) warm: Arc<Warm>,
 }
 
 /// The right to run one load. Dropped, it is free.
@@ -72,16 +75,23 @@ impl Drop for Waiting<'_> {
 
 impl Loads {
     /// Of the handle, for no cache.
-    pub(crate) fn new(clock: Clock, runtime: Handle) -> Arc<Loads> {
-        Loads::with(Refreshes::new(clock, runtime), 0, 0)
+    pub(crate) fn new(warm_keys_max: usize, clock: Clock, runtime: Handle) -> Arc<Loads> {
+        let warm = Warm::new(warm_keys_max, clock.clone(), runtime.clone());
+        Loads::with(Refreshes::new(clock, runtime), warm, 0, 0)
     }
 
     /// Of one cache.
     pub(crate) fn of_cache(&self, policy: &Policy) -> Arc<Loads> {
-        Loads::with(self.refreshes.clone(), policy.loads_max, policy.loads_waiting_max)
+        let (refreshes, warm) = (self.refreshes.clone(), self.warm.clone());
+        Loads::with(refreshes, warm, policy.loads_max, policy.loads_waiting_max)
     }
 
-    fn with(refreshes: Arc<Refreshes>, places_max: usize, waiting_max: usize) -> Arc<Loads> {
+    fn with(
+        refreshes: Arc<Refreshes>,
+        warm: Arc<Warm>,
+        places_max: usize,
+        waiting_max: usize,
+    ) -> Arc<Loads> {
         let for_refreshes = places_max - kept_for_callers(places_max);
         Arc::new(Loads {
             places: Arc::new(Semaphore::new(places_max)),
@@ -90,12 +100,14 @@ impl Loads {
             waiting_max,
             places_max,
             refreshes,
+            warm,
         })
     }
 
     /// Ends what runs behind callers' backs, and begins no more.
     pub(crate) fn stop(&self) {
         self.refreshes.stop();
+        self.warm.stop();
     }
 
     fn one(&self) -> Option<Place> {

@@ -127,6 +127,13 @@ impl Refreshes {
         tasks.abort_all();
     }
 
+    /// Whether the key is being renewed by this process.
+    pub(super) fn is_running(&self, key: &Key) -> bool {
+        let keys = self.keys.lock();
+        let state = keys.as_ref().and_then(|keys| keys.by_key.get(key));
+        matches!(state, Some(State::Running))
+    }
+
     /// Keeps a seat on a flight until it lands, so that it goes on: one is enough for each flight.
     pub(super) fn keep_seat(&self, passenger: Passenger) {
         let Ok(kept) = self.seats.clone().try_acquire_owned() else { return };

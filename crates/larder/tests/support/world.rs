@@ -39,6 +39,11 @@ impl Source {
         self.truth.lock().unwrap().insert(key.to_owned(), value.to_owned());
     }
 
+    /// From now on it has no such row: loads of it fail.
+    pub fn forget(&self, key: &str) {
+        self.truth.lock().unwrap().remove(key);
+    }
+
     pub fn loads(&self) -> usize {
         self.loads.load(Ordering::SeqCst)
     }
