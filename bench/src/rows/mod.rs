@@ -9,6 +9,7 @@ mod codec;
 mod far_hit;
 mod http_hit;
 mod near_hit;
+mod refresh;
 mod stampede;
 mod structures;
 mod tag;
@@ -23,6 +24,7 @@ pub type Row = (&'static str, fn(&Plan) -> Outcome<Section>);
 pub const ALL: &[Row] = &[
     ("near_hit", near_hit::run),
     ("far_hit", far_hit::run),
+    ("refresh", refresh::run),
     ("stampede", stampede::run),
     ("visible", visible::run),
     ("write", write::run),

@@ -85,7 +85,7 @@ struct ByWeight;
 /// As many tags as there may be entries, and this many at the least, are watched for changes.
 const CELLS_LEAST: usize = 1 << 16;
 /// Bytes of bookkeeping that come with each entry, as counted over 50,000 of eight bytes each.
-const OVERHEAD: u64 = 330;
+const OVERHEAD: u64 = 380;
 
 impl Weighter<Slot, ()> for ByWeight {
     fn weight(&self, Slot { key, kept }: &Slot, (): &()) -> u64 {

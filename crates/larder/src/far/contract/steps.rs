@@ -303,6 +303,9 @@ struct Draw {
     tags: Vec<Tag>,
     /// Tokens sent in READ, the latest last.
     tokens: Vec<Token>,
+    /// What was last stored, and the lease that was last asked for over an envelope that was seen.
+    stored: Option<(Key, Token)>,
+    over: Option<(Key, Token, Token)>,
     drawn: Duration,
 }
 
@@ -319,6 +322,8 @@ impl Draw {
             behind,
             tags,
             tokens: vec![[0; 16]],
+            stored: None,
+            over: None,
             drawn: Duration::ZERO,
         }
     }
@@ -384,8 +389,13 @@ impl Draw {
             0 | 1 => Step::Get(self.some_keys(), self.some_tags()),
             2..=6 => {
                 let token = self.chance.nonce();
-                let seen = (self.below(2) == 0).then(|| self.token());
+                let (key, seen) = match (self.below(4), self.stored.take()) {
+                    (0 | 1, _) => (key, None),
+                    (2, Some((key, id))) => (key, Some(id)),
+                    _ => (key, Some(self.token())),
+                };
                 self.tokens.push(token);
+                self.over = seen.map(|seen| (key.clone(), token, seen));
                 Step::Read(key, token, self.hours(), seen, self.some_tags())
             }
             7 => Step::Discard(key),
@@ -399,6 +409,7 @@ impl Draw {
             12 => Step::Prolong(self.some_tags(), self.hours()),
             13 | 14 => {
                 let token = self.token();
+                self.stored = Some((key.clone(), token));
                 Step::Store(key, token, self.value(token), self.hours())
             }
             15 => Step::Fail(key, self.token(), self.hours()),
@@ -431,7 +442,8 @@ impl Draw {
                 Step::Finish(key, beside, token, self.value(token), self.hours())
             }
             24..=26 => {
-                let (token, seen) = (self.token(), self.token());
+                let any = (key, self.token(), self.token());
+                let (key, token, seen) = self.over.take().unwrap_or(any);
                 Step::Restamp(key, token, seen, envelope(token, ""), self.hours())
             }
             _ => {
