@@ -25,8 +25,10 @@ struct Born {
     thing: Thing,
     line: usize,
     life: Life,
-    /// By a load; else it was put.
+    /// By a load, or by a write; else it was put.
     call: Option<Call>,
+    /// It was written: born when the sink committed it.
+    written: bool,
     /// Its load told of a tag of its own.
     told: bool,
     /// For one that was put: when that was confirmed, or refused.
@@ -126,6 +128,11 @@ impl Checker<'_> {
         for (at, line) in self.history.0.iter().enumerate() {
             match &line.what {
                 What::Begins(life, op) => {
+                    if let Op::Write(_, birth) = op
+                        && let Some(born) = self.born.get_mut(birth)
+                    {
+                        (born.line, born.call, born.written) = (usize::MAX, Some(at), true);
+                    }
                     let asking = Asking { began: at, life: *life, op: op.clone(), said: None };
                     self.calls.insert(at, asking);
                 }
@@ -135,6 +142,7 @@ impl Checker<'_> {
                         line: at,
                         life: *life,
                         call: Some(*call),
+                        written: false,
                         told: false,
                         put: None,
                     };
@@ -146,6 +154,7 @@ impl Checker<'_> {
                         line: at,
                         life: *life,
                         call: None,
+                        written: false,
                         told: false,
                         put: None,
                     };
@@ -166,6 +175,11 @@ impl Checker<'_> {
                 What::Committed(call) => {
                     if let Some(guard) = self.guards.get_mut(call) {
                         guard.committed = Some(at);
+                    }
+                    if let Some(Asking { op: Op::Write(_, birth), .. }) = self.calls.get(call)
+                        && let Some(born) = self.born.get_mut(birth)
+                    {
+                        born.line = at;
                     }
                 }
                 What::Confirmed(life) => {
@@ -211,7 +225,7 @@ impl Checker<'_> {
                     self.ends.push(End::by_name(thing, life, began, at, confirmed));
                 }
             }
-            Op::Guard(thing) => {
+            Op::Guard(thing) | Op::Write(thing, _) => {
                 if confirmed.is_none() {
                     unconfirmed.push((life, self.ends.len()));
                 }
@@ -252,7 +266,9 @@ impl Checker<'_> {
 
     /// What was there went when the guard was opened.
     fn read_guard(&mut self, at: usize, call: Call) {
-        let Some(Asking { life, op: Op::Guard(thing), began, .. }) = self.calls.get(&call) else {
+        let Some(Asking { life, op: Op::Guard(thing) | Op::Write(thing, _), began, .. }) =
+            self.calls.get(&call)
+        else {
             return;
         };
         let guard_ms = u64::try_from(self.plan.guard.as_millis()).unwrap_or(u64::MAX);

@@ -45,6 +45,8 @@ pub(crate) enum Op {
     Expire(Vec<Ended>),
     /// A guard, a commit, and its end.
     Guard(Thing),
+    /// A write through the cache, of this value: it is born when the sink commits it.
+    Write(Thing, Birth),
     Sync,
     Settled,
 }
@@ -143,7 +145,7 @@ pub(crate) enum What {
         call: Call,
         thing: Thing,
     },
-    /// A value to be put has been thought of.
+    /// A value to be put or written has been thought of.
     Thought {
         life: Life,
         thing: Thing,

@@ -113,6 +113,10 @@ impl Plan {
         }
     }
 
+    pub(crate) fn is_pot(&self, thing: Thing) -> bool {
+        matches!(self.place(thing), Place::Pot { .. })
+    }
+
     pub(crate) fn things(&self) -> usize {
         self.items + self.users * MINE + self.pots
     }

@@ -244,6 +244,48 @@ fn a_put_ends_what_was_loaded_and_put_before_it() {
     is_seen("G1, from far", Climate::Wild, lines(0));
 }
 
+/// What is written is born when the sink commits it, and ends what was asked of the source before that.
+#[test]
+fn a_written_value_is_as_old_as_its_commit() {
+    // A load in lines 0 to 3, a write in 4 to 8 with an end beside it, and a read.
+    let lines = |ended_first: bool, birth| {
+        let mut beside = [
+            (6, What::Begins(OTHER, Op::End(vec![Ended::Thing(0)]))),
+            (6, What::Committed(5)),
+        ];
+        if !ended_first {
+            beside.reverse();
+        }
+        let [first, second] = beside;
+        let end = if ended_first { 6 } else { 7 };
+        vec![
+            (0, What::Begins(ONE, Op::Load(0))),
+            (0, What::Asked { life: ONE, call: 0, thing: 0 }),
+            (1, What::Answered(1, Some(0))),
+            (1, given(0, 1, From::Loaded)),
+            (2, What::Thought { life: OTHER, thing: 0 }),
+            (2, What::Begins(OTHER, Op::Write(0, 4))),
+            first,
+            second,
+            (7, What::Ends(end, Said::Done)),
+            (8, What::Ends(5, Said::Done)),
+            (9, What::Begins(ONE, Op::Load(0))),
+            (9, given(10, birth, From::Far)),
+        ]
+    };
+    assert_eq!(found(Climate::Wild, lines(true, 4)), Vec::<String>::new());
+    is_seen("G1, from far", Climate::Wild, lines(false, 4));
+    // An end that stands later than the commit is not needed to be rid of what was loaded before.
+    let mut alone = lines(true, 1);
+    alone[6] = (6, What::Fault(Fault::Back));
+    alone[8] = (7, What::Fault(Fault::Back));
+    is_seen("G1, from far", Climate::Wild, alone);
+    // A value that is read and was never committed.
+    let mut never = lines(true, 4);
+    never[7] = (6, What::Fault(Fault::Back));
+    assert!(found(Climate::Wild, never).iter().any(|what| what.contains("not made yet")));
+}
+
 /// What was ended softly may stand in, and says that it is stale.
 #[test]
 fn what_was_ended_softly_is_served_as_stale_alone() {

@@ -9,11 +9,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use larder::{Cache, Entry, Error, Leased, Loaded, Stored, Target};
+use larder::{BoxError, Cache, Entry, Error, Leased, Loaded, Sink, Stored, Target, Unguarded};
 use tokio::time::timeout;
 
 use crate::chance::Chance;
-use crate::history::{Call, Ended, From, Op, Said, Thing, Value, What, Why};
+use crate::history::{Birth, Call, Ended, From, Op, Said, Thing, Value, What, Why};
 use crate::plan::{Climate, Place, TOLD_TAG};
 use crate::world::{Inside, World, tag, text, value};
 
@@ -77,6 +77,11 @@ impl Client {
             82..85 => Op::Expire(self.ended_with(thing, draw)),
             // What is loaded under a guard is kept nowhere: no fault, and yet more loads than ends.
             85..86 if plan.climate != Climate::Calm => Op::Guard(thing),
+            // The same, and a pot's values have no other home.
+            86..88 if plan.climate != Climate::Calm && !plan.is_pot(thing) => {
+                let life = self.inside.life;
+                Op::Write(thing, self.world.pen.note(What::Thought { life, thing }))
+            }
             86..93 => match plan.place(thing) {
                 Place::Pot { .. } => {
                     let life = self.inside.life;
@@ -153,6 +158,7 @@ impl Client {
                 Box::pin(async move { done(self.inside.larder.expire(self.targets(ended)).await) })
             }
             Op::Guard(thing) => Box::pin(self.guard(call, thing, course)),
+            Op::Write(thing, birth) => Box::pin(self.write(call, thing, birth, course)),
             Op::Sync => Box::pin(async move { done(self.inside.larder.sync().await) }),
             Op::Settled => Box::pin(async move {
                 self.inside.larder.settled().await;
@@ -304,6 +310,22 @@ impl Client {
         ended.into_iter().map(target).collect()
     }
 
+    /// Through a sink that commits, takes its time, and may lose its answer.
+    async fn write(&self, call: Call, thing: Thing, birth: Birth, course: Course) -> Said {
+        let (cache, key) = self.cache(thing);
+        // Where guards are counted on, the sink is asked under one or not at all.
+        let unguarded = match self.world.plan.climate {
+            Climate::Wild => Unguarded::Write,
+            _ => Unguarded::Refuse,
+        };
+        let sink = Commit { this: self.clone(), call, thing, course, unguarded };
+        // The number it has if nobody comes between.
+        let version = self.world.version(thing) + 1;
+        let value = text(Value { birth, thing, version });
+        let rows = cache.through(sink).unguarded(unguarded);
+        done(rows.write(&key, value).await.map(drop))
+    }
+
     /// Committed under a guard; and ended all the same where none could be opened.
     async fn guard(&self, call: Call, thing: Thing, course: Course) -> Said {
         let (cache, key) = self.cache(thing);
@@ -319,6 +341,35 @@ impl Client {
             Some(guard) => guard.end().await,
             None => cache.invalidate(&key).await,
         })
+    }
+}
+
+/// The sink of one write.
+struct Commit {
+    this: Client,
+    call: Call,
+    thing: Thing,
+    course: Course,
+    unguarded: Unguarded,
+}
+
+impl Sink<u64, String> for Commit {
+    async fn write(&self, _: &u64, _: &String) -> Result<(), BoxError> {
+        let Commit { this, call, thing, course, unguarded } = self;
+        let (pen, gate) = (&this.world.pen, &this.inside.gate);
+        gate.runs().await;
+        if *unguarded == Unguarded::Refuse {
+            pen.note(What::Guarded(*call));
+        }
+        gate.sleep(course.before).await;
+        this.world.commit(*thing);
+        pen.note(What::Committed(*call));
+        gate.sleep(course.after).await;
+        if course.fails { Err(SourceFailed.into()) } else { Ok(()) }
+    }
+
+    async fn remove(&self, key: &u64) -> Result<(), BoxError> {
+        self.write(key, &String::new()).await
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Asking, Born, Broken, Checker};
-use crate::history::{Birth, Call, Fault, Life, Line, Op, Stop, Thing, Value, What, Written};
+use crate::history::{Call, Fault, Life, Line, Op, Stop, Thing, Value, What, Written};
 use crate::plan::{BACKOFF, Climate, Lives};
 
 /// Waiters do not all wake at once: the spread, and the clock's grain.
@@ -14,7 +14,7 @@ impl Checker<'_> {
     pub(super) fn server(&mut self) {
         let (_, whole) = self.plan.lifetime();
         let most = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let mut kept: BTreeMap<Thing, Birth> = BTreeMap::new();
+        let mut kept: BTreeMap<Thing, usize> = BTreeMap::new();
         let is_jump = |line: &Line| matches!(line.what, What::Fault(Fault::Jump(_)));
         let is_clock_set = self.history.0.iter().any(is_jump);
         for at in 0..self.history.0.len() {
@@ -39,7 +39,7 @@ impl Checker<'_> {
         }
     }
 
-    fn stored(&mut self, at: usize, value: Value, kept: &mut BTreeMap<Thing, Birth>) {
+    fn stored(&mut self, at: usize, value: Value, kept: &mut BTreeMap<Thing, usize>) {
         let Some(born) = self.born.get(&value.birth) else {
             return self.say(at, "the server was given a value that nobody made".to_owned());
         };
@@ -47,6 +47,9 @@ impl Checker<'_> {
             return;
         }
         let (thing, line) = (born.thing, born.line);
+        if line > at {
+            return self.say(at, format!("{value:?} was stored before it was committed"));
+        }
         // Another took over that had not heard of it all: whom it believes is not to be believed.
         let is_fall = |line: &Line| line.what == What::Fault(Fault::Fall);
         if self.history.0[line..at].iter().any(is_fall) {
@@ -66,7 +69,7 @@ impl Checker<'_> {
         if self.plan.climate != Climate::Wild && self.is_guarded(thing, at) {
             self.say(at, format!("{value:?} was stored under a guard"));
         }
-        let before = kept.insert(thing, value.birth).filter(|before| *before > value.birth);
+        let before = kept.insert(thing, line).filter(|before| *before > line);
         if let Some(before) = before {
             self.say(at, format!("G5: {value:?} was stored over the younger {before}"));
         }
@@ -129,8 +132,9 @@ impl Checker<'_> {
     }
 
     fn is_answered(&self, born: &Born, by: usize) -> bool {
-        let lines = &self.history.0[born.line..by];
+        let lines = self.history.0.get(born.line..by).unwrap_or_default();
         born.call.is_none()
+            || born.written
             || lines
                 .iter()
                 .any(|line| matches!(line.what, What::Answered(of, _) if of == born.line))
@@ -143,7 +147,8 @@ impl Checker<'_> {
             return None;
         }
         let is_in_time = |line: usize| line > died && self.at_ms(line) <= until_ms;
-        let asked_again = self.born.values().any(|of| of.thing == thing && is_in_time(of.line));
+        let is_asked = |of: &Born| of.thing == thing && !of.written && is_in_time(of.line);
+        let asked_again = self.born.values().any(is_asked);
         if asked_again {
             return None;
         }

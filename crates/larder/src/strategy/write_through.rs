@@ -146,7 +146,8 @@ impl Tiers {
         loaded: &Loaded<Option<Value>>,
     ) -> Option<(Arc<dyn Link>, Vec<Tagged>)> {
         let link = self.far.link().ok()?;
-        let need = call.need(lifetime(call, loaded)) + call.policy.guard_time;
+        // A sink that takes longer than a load may: its tags end early, and what it wrote with them.
+        let need = call.need(lifetime(call, loaded));
         let tagged = self.tags_before(call, &loaded.tags, need, &link).await.ok()?;
         Some((link, tagged))
     }
