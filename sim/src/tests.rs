@@ -249,10 +249,8 @@ fn a_put_ends_what_was_loaded_and_put_before_it() {
 fn a_written_value_is_as_old_as_its_commit() {
     // A load in lines 0 to 3, a write in 4 to 8 with an end beside it, and a read.
     let lines = |ended_first: bool, birth| {
-        let mut beside = [
-            (6, What::Begins(OTHER, Op::End(vec![Ended::Thing(0)]))),
-            (6, What::Committed(5)),
-        ];
+        let mut beside =
+            [(6, What::Begins(OTHER, Op::End(vec![Ended::Thing(0)]))), (6, What::Committed(5))];
         if !ended_first {
             beside.reverse();
         }
