@@ -663,6 +663,47 @@ async fn on_a_cluster_slots_move_under_writes() {
     }
 }
 
+/// One script for a write; none for a read that finds the value.
+#[tokio::test]
+async fn a_write_is_one_script_and_a_read_of_it_none() {
+    let server = Server::start();
+    let (writer, reader) = (Scene::on(&server.url()).await, Scene::on(&server.url()).await);
+    writer.write("warm", "v").await;
+    let _: String = server.ask("CONFIG RESETSTAT");
+    writer.write("k", "v").await;
+    assert_eq!(server.calls("evalsha"), 1);
+    assert_eq!(reader.reads("k").await, "v far");
+    assert_eq!(reader.reads("k").await, "v near");
+    assert_eq!((server.calls("evalsha"), server.calls("mget")), (1, 1));
+}
+
+/// A sink that contradicts itself keeps no worker busy for ever, nor fills the queue.
+#[tokio::test]
+async fn a_sink_that_always_has_something_newer_is_given_up() {
+    struct Newer(u64);
+    impl larder::VersionedSink<String, String> for Newer {
+        async fn apply(
+            &self,
+            writes: &[larder::PendingWrite<String, String>],
+        ) -> Result<Vec<larder::Applied>, larder::BoxError> {
+            let mut newest = [0; 32];
+            newest[..8].copy_from_slice(&self.0.to_be_bytes());
+            newest[8..16].copy_from_slice(&self.0.to_be_bytes());
+            let newest = larder::Version::from_bytes(newest);
+            Ok(writes.iter().map(|_| larder::Applied::Newer(newest)).collect())
+        }
+    }
+    for newest in [1, u64::MAX] {
+        let server = Server::start();
+        let scene = Scene::on(&server.url()).await;
+        scene.write("k", "v").await;
+        quick(scene.words.workers_versioned(Newer(newest))).tries(2).start().await.unwrap();
+        scene.ear.hears("WriteGivenUp", 1).await;
+        scene.is_flushed().await;
+        assert_eq!(scene.words.backlog().await.unwrap().dead, 1);
+    }
+}
+
 /// Sent once: without an answer nobody knows, and it is not sent again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_without_an_answer_is_unconfirmed_and_not_repeated() {

@@ -214,6 +214,8 @@ impl Worker {
         // What the one before us had claimed comes first.
         let mut before = Some(WriteId::default());
         let mut pauses = self.pauses();
+        // Of large values fewer come in the time that an answer has.
+        let mut most = self.settings.batch_max;
         loop {
             let drains = member.drains();
             let mut found = 0;
@@ -244,7 +246,7 @@ impl Worker {
                     }
                 }
             }
-            let due = self.due(&hands);
+            let due = self.due(&hands, most);
             if due.is_empty() {
                 if hands.is_empty() && found == 0 && drains {
                     return Over::Drained;
@@ -253,9 +255,15 @@ impl Worker {
                 continue;
             }
             match self.flush(backlog, tenure, fence, &due, &mut hands).await {
-                Ok(true) => pauses = self.pauses(),
+                Ok(true) => {
+                    pauses = self.pauses();
+                    most = (2 * most).min(self.settings.batch_max);
+                }
                 Ok(false) => return Over::Lost,
-                Err(why) => self.far_failed("flush", &why, &mut pauses).await,
+                Err(why) => {
+                    most = (most / 2).max(1);
+                    self.far_failed("flush", &why, &mut pauses).await;
+                }
             }
         }
     }
@@ -323,7 +331,7 @@ impl Worker {
     }
 
     /// The keys of the next call: all that are due, or one that is to be tried alone.
-    fn due(&self, hands: &HashMap<Key, InHand, FixedState>) -> Vec<Key> {
+    fn due(&self, hands: &HashMap<Key, InHand, FixedState>, most: usize) -> Vec<Key> {
         let now = self.tiers.clock.now();
         let mut due: Vec<(&Key, &InHand)> =
             hands.iter().filter(|(_, in_hand)| in_hand.not_before <= now).collect();
@@ -333,7 +341,7 @@ impl Worker {
             Some((key, first)) if first.alone => vec![(*key).clone()],
             _ => {
                 let together = due.into_iter().filter(|(_, in_hand)| !in_hand.alone);
-                together.take(self.settings.batch_max).map(|(key, _)| key.clone()).collect()
+                together.take(most).map(|(key, _)| key.clone()).collect()
             }
         }
     }
@@ -507,7 +515,16 @@ impl Worker {
         hands: &mut HashMap<Key, InHand, FixedState>,
     ) -> Result<(), FarError> {
         let Some(in_hand) = hands.get_mut(key) else { return Ok(()) };
+        if stored < stamp.id {
+            let why = format!("the sink has {stored}, and calls it newer than {}", stamp.id);
+            return self.fails(backlog, key, stamp, &why, hands).await;
+        }
         match backlog.rebase(key, stamp.token, stored, &in_hand.typed).await? {
+            Some(id) if id <= stored => {
+                in_hand.entries.insert(id);
+                let why = format!("the sink has {stored}, and nothing can be written above that");
+                return self.fails(backlog, key, Stamp { id, ..stamp }, &why, hands).await;
+            }
             // Its new entry goes with the others, and it is told again, under its new place.
             Some(id) => drop(in_hand.entries.insert(id)),
             // It is another by now, which has an entry of its own.
