@@ -312,6 +312,12 @@ async fn a_cache_that_writes_behind_is_written_in_no_other_way() {
         words.guard(&key).await.unwrap_err().kind(),
     ];
     assert_eq!(kinds, [ErrorKind::Config; 2]);
+    let through = words.through(PlainSink(Database::at("redis://127.0.0.1:1")));
+    let kinds = [
+        through.write(&key, "v".to_owned()).await.unwrap_err().kind(),
+        through.remove(&key).await.unwrap_err().kind(),
+    ];
+    assert_eq!(kinds, [ErrorKind::Config; 2]);
     let plain: Cache<String, String> = larder.cache("plain").shared().unwrap();
     assert_eq!(
         plain.write_behind(&key, "v".to_owned()).await.unwrap_err().kind(),
