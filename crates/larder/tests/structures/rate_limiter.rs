@@ -19,6 +19,8 @@ on_every_side! {
     keys_do_not_share,
     who_is_to_blame_is_told,
     what_was_taken_is_gone_when_it_no_longer_counts,
+    no_window_has_more_than_it_may,
+    every_side_judges_alike,
 }
 
 fn limiter(scene: &Scene, name: &str, limits: &[Limit]) -> RateLimiter {
@@ -199,6 +201,78 @@ async fn what_was_taken_is_gone_when_it_no_longer_counts(scene: &Scene) {
     })
     .await;
     until("nothing is left in Redis", || async { scene.names().is_empty() }).await;
+}
+
+/// Short windows and many tasks. Each check is somewhere between its two looks at the clock, so whatever began after
+/// one look and ended before another is within that time: never more of them than the time may have.
+async fn no_window_has_more_than_it_may(scene: &Scene) {
+    let (quota, window) = (10_usize, Duration::from_millis(200));
+    let ways = [
+        Limit::sliding_log(10, window),
+        Limit::sliding_counter(10, window),
+        Limit::token_bucket(Rate::per(10, window), 10),
+    ];
+    for (number, way) in ways.into_iter().enumerate() {
+        let limiter = limiter(scene, &format!("api{number}"), &[way]);
+        let began = Instant::now();
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..4 {
+            let limiter = limiter.clone();
+            tasks.spawn(async move {
+                let mut seen = Vec::new();
+                while began.elapsed() < 6 * window {
+                    let before = began.elapsed();
+                    let verdict = limiter.check("ann").await.unwrap();
+                    assert_eq!(verdict.judge, Judge::Shared);
+                    if verdict.allowed {
+                        seen.push((before, began.elapsed()));
+                    }
+                    tokio::time::sleep(Duration::from_millis(3)).await;
+                }
+                seen
+            });
+        }
+        let seen: Vec<(Duration, Duration)> =
+            tasks.join_all().await.into_iter().flatten().collect();
+        assert!(seen.len() >= quota, "{way}: only {} were allowed", seen.len());
+        for (from, _) in &seen {
+            for (_, to) in seen.iter().filter(|(_, to)| to > from) {
+                let within = seen.iter().filter(|one| one.0 >= *from && one.1 <= *to).count();
+                let time = *to - *from;
+                let most = match number {
+                    0 if time < window => quota,
+                    1 if time < window => 2 * quota - 1,
+                    2 => quota + (time.as_secs_f64() / window.as_secs_f64() * 10.0) as usize,
+                    _ => continue,
+                };
+                assert!(within <= most, "{way}: {within} in {time:?}");
+            }
+        }
+    }
+}
+
+/// The script and the arithmetic in this process, over the same drawn costs.
+async fn every_side_judges_alike(scene: &Scene) {
+    let limits = [
+        Limit::sliding_log(70, HOUR),
+        Limit::sliding_counter(60, 31 * 24 * HOUR),
+        Limit::token_bucket(Rate::per(1, HOUR), 50),
+        Limit::token_bucket(Rate::per(3, 7 * HOUR), 90),
+    ];
+    let here = Scene::memory().await;
+    let (here, there) = (limiter(&here, "api", &limits), limiter(scene, "api", &limits));
+    let mut drawn = 7_u32;
+    for step in 0..60 {
+        drawn = drawn.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let cost = 1 + (drawn >> 24) % 5;
+        let told = |verdict: larder::structures::Verdict| {
+            let left: Vec<u64> = verdict.standings.iter().map(|one| one.remaining).collect();
+            (verdict.allowed, left, verdict.limit)
+        };
+        let one = told(here.check_n("ann", cost).await.unwrap());
+        let other = told(there.check_n("ann", cost).await.unwrap());
+        assert_eq!(one, other, "step {step}, cost {cost}");
+    }
 }
 
 /// A server that is killed: the choice decides, and the fleet counts together again when it is back. What it had

@@ -47,7 +47,7 @@ impl Rate {
 ///
 /// | | exact | kept for each key | a burst after silence |
 /// |---|---|---|---|
-/// | [`sliding_log`](Self::sliding_log) | yes: never more than the quota in any window | a mark of about 60 bytes for each that counts | the quota |
+/// | [`sliding_log`](Self::sliding_log) | yes: never more than the quota in any window | a mark of about 30 bytes for each that counts, 130 when there are more than 128 | the quota |
 /// | [`sliding_counter`](Self::sliding_counter) | less than twice the quota in the worst window, the quota when requests come evenly | three numbers | the quota |
 /// | [`token_bucket`](Self::token_bucket) | never more than the burst and what the rate gives meanwhile | two numbers | the burst, whatever the rate |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
