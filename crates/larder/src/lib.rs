@@ -124,10 +124,14 @@ mod pages {
         #[cfg(feature = "structures")]
         Leaderboards "../../../docs/concepts/leaderboards.md"
         Lifetimes "../../../docs/concepts/lifetimes.md"
+        #[cfg(feature = "structures")]
+        Locks "../../../docs/concepts/locks.md"
         ManyKeys "../../../docs/concepts/many-keys.md"
         NearAndFar "../../../docs/concepts/near-and-far.md"
         #[cfg(feature = "structures")]
         Objects "../../../docs/concepts/objects.md"
+        #[cfg(feature = "structures")]
+        Queues "../../../docs/concepts/queues.md"
         #[cfg(feature = "structures")]
         RateLimits "../../../docs/concepts/rate-limits.md"
         #[cfg(feature = "structures")]

@@ -14,6 +14,7 @@ use crate::rounds::{Contender, Series, alternate};
 use crate::server::Server;
 use crate::{Outcome, Plan};
 
+mod jobs;
 mod keyed;
 
 const TASKS: [usize; 2] = [1, 64];
@@ -46,7 +47,9 @@ pub(super) fn run(plan: &Plan) -> Outcome<Section> {
     let pairs = runtime.block_on(async {
         let larder = peers::larder::open(&server.url(), 1 << 20).await?;
         let plain = plain::connect(&server.url()).await?;
-        keyed::pairs(&larder, &plain).await
+        let mut pairs = keyed::pairs(&larder, &plain).await?;
+        pairs.extend(jobs::pairs(&larder, &plain).await?);
+        Outcome::Ok(pairs)
     })?;
     let mut section = Section::new(
         "structures",

@@ -289,3 +289,73 @@ async fn a_slot_is_moved_under_traffic_and_every_job_is_done() {
         assert!(!errors.contains("CROSSSLOT"), "{errors}");
     }
 }
+
+/// What docs/running-it.md says that a user needs is enough for queues, plain lists and locks.
+#[tokio::test]
+async fn the_documented_permissions_are_enough() {
+    let page = include_str!("../../../../docs/running-it.md");
+    let rule = page.lines().find(|line| line.starts_with("ACL SETUSER larder on")).unwrap();
+    let more = page.split("\n- ").find(|point| point.starts_with("Queues: ")).unwrap();
+    let more: Vec<_> = more.split(['`', ' ', '\n']).filter(|word| word.starts_with('+')).collect();
+    assert!(more.len() > 20, "{more:?}");
+    let server = Server::start();
+    let _: String = server.ask(&format!("{rule} {}", more.join(" ")));
+    let url = format!("redis://larder:password@127.0.0.1:{}/0", server.port());
+    let larder = Larder::builder("todo").redis(url).require_far().invalidate_deadline(PATIENT);
+    let larder = larder.open().await.unwrap();
+    let queue: Queue<String> =
+        larder.queue("mails").backoff(MILLI, MILLI).attempts_max(2).open().unwrap();
+    queue.push_in(MILLI, &"a".to_owned()).await.unwrap();
+    let job = claimed(&queue).await;
+    assert!(matches!(job.fail("no").await.unwrap(), Retried::In(_)));
+    let job = claimed(&queue).await;
+    let _ = job.extend().await.unwrap();
+    assert_eq!(job.fail("no").await.unwrap(), Retried::Dead);
+    let dead = queue.dead_letters(None, 1).await.unwrap();
+    let _ = queue.replay(&dead[0].id).await.unwrap();
+    let _ = queue.remove(&dead[0].id).await.unwrap();
+    assert_eq!(claimed(&queue).await.finish().await.unwrap(), Finished::Done);
+    queue.push_once("x", &"b".to_owned()).await.unwrap();
+    let _ = claimed(&queue).await.give_back().await.unwrap();
+    queue.stats().await.unwrap();
+    // What waits does so over another connection, in vain.
+    let empty: Queue<String> = larder.queue("empty").open().unwrap();
+    assert!(empty.claim(100 * MILLI).await.unwrap().is_none());
+    assert!(empty.claim(100 * MILLI).await.unwrap().is_none());
+
+    let list = larder.fifo("orders").open::<String>().unwrap();
+    assert!(list.take(100 * MILLI).await.unwrap().is_none());
+    list.push(&"a".to_owned()).await.unwrap();
+    let mut item = list.take(SECOND).await.unwrap().unwrap();
+    let _ = item.put_back().await.unwrap();
+    let mut item = list.take(SECOND).await.unwrap().unwrap();
+    let _ = item.done().await.unwrap();
+    larder.fifo("orders").open::<u64>().unwrap().push(&1).await.unwrap();
+    assert!(list.take(Duration::ZERO).await.unwrap().is_none(), "what is rejected");
+    let other: larder::structures::Fifo<String> = larder.fifo("orders").open().unwrap();
+    assert!(other.take(Duration::ZERO).await.unwrap().is_none(), "who looks for the gone");
+    list.stats().await.unwrap();
+
+    let lock = larder.lock("nightly").open().unwrap();
+    let held = lock.try_acquire().await.unwrap().unwrap();
+    assert!(lock.acquire(100 * MILLI).await.unwrap().is_none());
+    let _ = held.release().await.unwrap();
+
+    // Tidying is seldom: its commands are asked for by hand.
+    let name = "todo:s:queue.mails:jobs:{.5.mails}";
+    let url = format!("redis://larder:password@127.0.0.1:{}/0", server.port());
+    let mut client = redis::Client::open(url).unwrap().get_connection().unwrap();
+    let consumers = redis::cmd("XINFO").arg("CONSUMERS").arg(name).arg("larder").to_owned();
+    consumers.query::<redis::Value>(&mut client).unwrap();
+    let forget =
+        redis::cmd("XGROUP").arg("DELCONSUMER").arg(name).arg("larder").arg("x").to_owned();
+    forget.query::<redis::Value>(&mut client).unwrap();
+    assert_eq!(refused(&server), [""; 0], "in ACL LOG");
+}
+
+/// What was refused, without what larder asks for and does without.
+fn refused(server: &Server) -> Vec<String> {
+    let mut all = server.refusals();
+    all.retain(|refusal| !refusal.contains("config|get"));
+    all
+}
