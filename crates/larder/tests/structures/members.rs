@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use larder::{Cache, ErrorKind, HOUR, Larder, Lifetime, Origin, SECOND, Tag};
+use larder::{Cache, ErrorKind, HOUR, Larder, Lifetime, Origin, SECOND, Tag, WriteBehind};
 
 use crate::scene::{Scene, on_every_side};
 use crate::support::{Server, until};
@@ -156,6 +156,24 @@ async fn a_cache_without_an_index_writes_nothing_down(scene: &Scene) {
         .member_index()
         .shared();
     assert_eq!(other.map(drop).unwrap_err().kind(), ErrorKind::Config);
+}
+
+/// A write that its source hears of later is a member from the start; its end frees no write that waits.
+#[tokio::test]
+async fn a_write_behind_is_a_member_and_its_end_loses_no_write() {
+    let scene = Scene::single().await;
+    let cache = scene.larder.cache("words").lifetime(Lifetime::fresh_for(HOUR));
+    let cache = cache.tagged_by(|_: &u64| [Tag::new("lists")]).member_index();
+    let words: Cache<u64, String> =
+        cache.write_behind(WriteBehind::partitions(4)).shared().unwrap();
+    words.write_behind(&7, "seven".to_owned()).await.unwrap();
+    let found = until_listed(&scene.larder, "lists", 1).await;
+    assert!(found.first().unwrap().starts_with("words:v1~4:"), "{found:?}");
+    scene.larder.invalidate_tag("lists").await.unwrap();
+    let values = || scene.names().iter().filter(|name| name.contains(":words:1~4:v:")).count();
+    until("it is freed", || async { values() == 0 }).await;
+    let asked = || async { Err::<String, _>(std::io::Error::other("the source was asked")) };
+    assert_eq!(*words.get_or_load(&7, asked).await.unwrap(), "seven");
 }
 
 /// The index is evicted, or another's, or its server away: entries are stored, served and ended all the same.

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use super::store::Times;
 use super::{Call, Tiers};
 use crate::clock::Pauses;
-use crate::entry::{Ended, Incarnation, Token, Value, WriteId};
+use crate::entry::{Ended, Incarnation, Tagged, Token, Value, WriteId};
 use crate::error::{Error, ErrorKind, FarError};
 use crate::far::backlog::{Backlog, Dead, Depth, Queued, Replayed, Write};
 use crate::invalidation::Ends;
@@ -75,6 +75,7 @@ struct Made {
     token: Token,
     envelope: Vec<u8>,
     keep: Duration,
+    tagged: Vec<Tagged>,
     typed: Vec<u8>,
 }
 
@@ -167,7 +168,7 @@ impl Tiers {
             Error::new(ErrorKind::Encode, text).at(&call.key)
         })?;
         let (key, envelope) = (call.key.clone(), written.envelope);
-        Ok(Made { key, token, envelope, keep: drawn.whole, typed })
+        Ok(Made { key, token, envelope, keep: drawn.whole, tagged, typed })
     }
 
     /// Sends it once, in a task of its own.
@@ -186,7 +187,7 @@ impl Tiers {
         let writing = room.run(async move {
             let ended = [Ended::Key(made.key.clone())];
             ends.forget(&ended);
-            let Made { key, token, envelope, keep, typed } = &*made;
+            let Made { key, token, envelope, keep, tagged, typed } = &*made;
             let (token, keep) = (*token, *keep);
             let answer = match this.backlog() {
                 Ok(backlog) => {
@@ -195,6 +196,9 @@ impl Tiers {
                 Err(why) => return Err(why),
             };
             ends.forget(&ended);
+            if matches!(answer, Ok(Queued::At(_))) {
+                this.note(key, tagged, keep);
+            }
             answer.map_err(|why| match is_in_doubt(&why) {
                 true => {
                     let text = "a write was not confirmed by redis: it may have been kept, or may be later";
