@@ -21,101 +21,20 @@ use crate::redis::{Call, Reply};
 #[cfg(feature = "redis")]
 use crate::structures::{not_done, not_read};
 
+mod builder;
 mod change;
+mod changing;
 mod fields;
 mod flat;
 mod memory;
 #[cfg(feature = "redis")]
 pub(super) mod redis;
 
+pub use builder::ObjectBuilder;
 pub use change::Written;
 use change::{Change, When};
+pub use changing::ObjectChange;
 pub use fields::{FieldReader, FieldWriter, HashObject};
-
-/// The most fields of one object.
-const FIELDS_MAX: usize = 1000;
-/// The most that the name of a field may take.
-const NAME_BYTES_MAX: usize = 256;
-
-/// Settles how an [`Object`] works. Every default is here.
-#[must_use]
-pub struct ObjectBuilder {
-    ground: Ground,
-    name: String,
-    expire_after: Option<Duration>,
-}
-
-impl fmt::Debug for ObjectBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ObjectBuilder").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-impl ObjectBuilder {
-    pub(crate) fn new(ground: Ground, name: String) -> ObjectBuilder {
-        ObjectBuilder { ground, name, expire_after: None }
-    }
-
-    /// How long after its last change an object is forgotten. Never; from a millisecond to ten years.
-    pub fn expire_after(mut self, time: Duration) -> ObjectBuilder {
-        self.expire_after = Some(time);
-        self
-    }
-
-    /// Opens it for a type that says itself what its fields are: by `#[derive(HashObject)]`, or by hand. Nothing
-    /// is asked of Redis.
-    ///
-    /// Two handles on one name with other settings each follow their own.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Config`] when a setting is out of its bounds, the name is not 1 to 64 of `A-Z a-z 0-9 _ . -`,
-    /// or the fields are not 1 to 1000 of different names of 1 to 256 bytes.
-    pub fn open<T: HashObject>(self) -> Result<Object<T>, Error> {
-        let (to, from) = (T::to_fields as ToFields<T>, T::from_fields as FromFields<T>);
-        self.of_fields(T::FIELDS, to, from)
-    }
-
-    /// Opens it for a struct whose fields serde knows by name, without a macro of ours.
-    ///
-    /// A field is text if it is a number, a string, a bool or an enum without fields, and MessagePack otherwise;
-    /// one that is `None` is absent. `#[serde(rename)]`, `default` and `skip` mean what they always do;
-    /// `#[serde(flatten)]` is refused, and so is a field that is `untagged`, when it is read.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open), and when the type is no struct with named fields.
-    pub fn serde<T: Serialize + DeserializeOwned>(self) -> Result<Object<T>, Error> {
-        let names = flat::names_of::<T>()?;
-        self.of_fields(names, flat::to_fields::<T>, flat::from_fields::<T>)
-    }
-
-    fn of_fields<T>(
-        self,
-        names: &'static [&'static str],
-        to: ToFields<T>,
-        from: FromFields<T>,
-    ) -> Result<Object<T>, Error> {
-        let shape = self.ground.shape("object", &self.name)?;
-        if let Some(time) = self.expire_after {
-            bounds::check_time(&shape, "expire_after", time)?;
-        }
-        bounds::check(&shape, "the number of fields", names.len(), 1..=FIELDS_MAX)?;
-        for (at, name) in names.iter().enumerate() {
-            bounds::check(&shape, "a field's name in bytes", name.len(), 1..=NAME_BYTES_MAX)?;
-            if names.iter().skip(at + 1).any(|other| other == name) {
-                let text = format!("{shape}: two fields are called {name}");
-                return Err(Error::new(ErrorKind::Config, text));
-            }
-        }
-        let memory = match self.ground.side() {
-            Side::Memory(shelves) => Some(shelves.get::<Kept<memory::Fields>>(&shape)?),
-            #[cfg(feature = "redis")]
-            Side::Redis(_) => None,
-        };
-        let ObjectBuilder { ground, expire_after, .. } = self;
-        let inner = Inner { ground, shape, names, expire_after, memory };
-        Ok(Object { inner: Arc::new(inner), to, from })
-    }
-}
 
 type ToFields<T> = fn(&T) -> Result<Vec<(&'static str, Vec<u8>)>, Error>;
 type FromFields<T> = fn(&mut FieldReader<'_>) -> Result<T, Error>;
@@ -278,7 +197,7 @@ impl<T> ObjectOf<T> {
 
     /// Begins a change of some fields: all of them in one step, and no other is touched.
     pub fn change(&self) -> ObjectChange {
-        ObjectChange { one: self.one.clone(), change: Ok(Change::default()) }
+        ObjectChange::of(self.one.clone())
     }
 
     /// Adds to a number, and gives what it is then. A field that is not there is 0, and an object that is not
@@ -535,78 +454,5 @@ impl SomeFields {
     pub fn take<F: DeserializeOwned>(&self, field: &str) -> Result<Option<F>, Error> {
         let read = FieldReader::new(&self.fields).take(field);
         read.map_err(|why| why.at(&self.shape))
-    }
-}
-
-/// A change of some fields, which is made when it is [sent](Self::send).
-#[must_use = "nothing is changed until it is sent"]
-pub struct ObjectChange {
-    one: One,
-    change: Result<Change, Error>,
-}
-
-impl fmt::Debug for ObjectChange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ObjectChange").field(&self.one.inner.shape.to_string()).finish()
-    }
-}
-
-impl ObjectChange {
-    /// The field becomes this. One that is nothing is removed; the last word on a field counts.
-    pub fn set<F: Serialize + ?Sized>(mut self, field: &str, value: &F) -> ObjectChange {
-        let written = self.one.inner.field(field).and_then(|name| {
-            let bytes = fields::to_bytes(name, value)?;
-            Ok((name, bytes))
-        });
-        self.take(written);
-        self
-    }
-
-    /// The field is removed.
-    pub fn remove(mut self, field: &str) -> ObjectChange {
-        let removed = self.one.inner.field(field).map(|name| (name, None));
-        self.take(removed);
-        self
-    }
-
-    fn take(&mut self, field: Result<(&'static str, Option<Vec<u8>>), Error>) {
-        match (&mut self.change, field) {
-            (Ok(change), Ok((name, bytes))) => change.field(name, bytes),
-            (Ok(_), Err(why)) => self.change = Err(why),
-            (Err(_), _) => {} // the first is told
-        }
-    }
-
-    /// Only if the object is there.
-    pub fn if_there(mut self) -> ObjectChange {
-        if let Ok(change) = &mut self.change {
-            change.when = When::There;
-        }
-        self
-    }
-
-    /// Only if the object is not there.
-    pub fn if_absent(mut self) -> ObjectChange {
-        if let Ok(change) = &mut self.change {
-            change.when = When::Absent;
-        }
-        self
-    }
-
-    /// Makes the change, all of it or nothing. One of no field at all is made without asking anybody.
-    ///
-    /// # Cost
-    /// One round trip; O(fields that are changed).
-    ///
-    /// # Errors
-    /// [`ErrorKind::Config`]: there is no such field. [`ErrorKind::Encode`]: one cannot be written, or takes more
-    /// than one MiB. [`ErrorKind::Unconfirmed`]: no answer came, and it may have been made; it can be repeated
-    /// without harm, if nobody else changes the same fields. [`ErrorKind::Far`]: it was not made.
-    pub async fn send(self) -> Result<Written, Error> {
-        let change = self.change?;
-        if change.set.is_empty() && change.removed.is_empty() {
-            return Ok(Written::Done);
-        }
-        self.one.write(&change).await
     }
 }

@@ -23,79 +23,21 @@ use crate::redis::{Call, Reply};
 #[cfg(feature = "redis")]
 use crate::structures::{not_done, not_read};
 
+mod builder;
+mod found;
 mod memory;
 #[cfg(feature = "redis")]
 pub(super) mod redis;
 mod together;
 
-use together::How;
+pub use builder::SetBuilder;
+use found::Place;
+pub use found::{Added, AddedMany, Members, SetCursor, SetPage};
 
 /// The most that one member may take. 64 KiB.
 const MEMBER_BYTES_MAX: usize = 64 << 10;
 /// How many members go in one call; and the most of one page.
 const TOGETHER: usize = 1000;
-/// How many members are looked at, at most, when sets are put together.
-const LOOKED_AT_MAX: usize = 10_000;
-/// How many sets are put together at most.
-const SETS_MAX: usize = 16;
-
-/// Settles how a [`Set`] works. Every default is here.
-#[must_use]
-pub struct SetBuilder {
-    ground: Ground,
-    name: String,
-    members_max: usize,
-    expire_after: Option<Duration>,
-}
-
-impl fmt::Debug for SetBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SetBuilder").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-impl SetBuilder {
-    pub(crate) fn new(ground: Ground, name: String) -> SetBuilder {
-        SetBuilder { ground, name, members_max: 100_000, expire_after: None }
-    }
-
-    /// How many members each set may have; what comes then is [refused](Added::NoRoom). 100,000; from 1 to
-    /// 10,000,000.
-    pub fn members_max(mut self, members: usize) -> SetBuilder {
-        self.members_max = members;
-        self
-    }
-
-    /// How long after the last member came, or came again, a set is forgotten, whole. Never; from a millisecond to
-    /// ten years.
-    pub fn expire_after(mut self, time: Duration) -> SetBuilder {
-        self.expire_after = Some(time);
-        self
-    }
-
-    /// Opens it. Nothing is asked of Redis.
-    ///
-    /// A member is text if it is a number, a string, a bool or an enum without fields, and MessagePack otherwise.
-    /// Two handles on one name with other settings each follow their own.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Config`] when a setting is out of its bounds, or the name is not 1 to 64 of `A-Z a-z 0-9 _ . -`.
-    pub fn open<M>(self) -> Result<Set<M>, Error> {
-        let shape = self.ground.shape("set", &self.name)?;
-        bounds::check(&shape, "members_max", self.members_max, 1..=10_000_000)?;
-        if let Some(time) = self.expire_after {
-            bounds::check_time(&shape, "expire_after", time)?;
-        }
-        let memory = match self.ground.side() {
-            Side::Memory(shelves) => Some(shelves.get::<Kept<memory::Members>>(&shape)?),
-            #[cfg(feature = "redis")]
-            Side::Redis(_) => None,
-        };
-        let SetBuilder { ground, members_max, expire_after, .. } = self;
-        let inner = Inner { ground, shape, members_max, expire_after, memory };
-        Ok(Set { inner: Arc::new(inner), member: PhantomData })
-    }
-}
 
 /// Members without order for each key. Cheap to clone.
 ///
@@ -156,63 +98,6 @@ impl<M> Set<M> {
         let name = self.inner.shape.of(key).map(|shape| shape.part("v"));
         SetOf { inner: self.inner.clone(), name, member: PhantomData }
     }
-}
-
-/// What became of a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Added {
-    /// It is in the set now.
-    New,
-    /// It was in it.
-    AlreadyThere,
-    /// There are as many members as the set may have: it is not in it.
-    NoRoom,
-}
-
-/// What became of many members.
-#[must_use = "members there was no room for are only told here"]
-#[non_exhaustive]
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AddedMany {
-    /// How many are in the set now that were not.
-    pub new: usize,
-    /// How many were in it.
-    pub already_there: usize,
-    /// For which there is no room, by their numbers among those that were given.
-    pub no_room: Vec<usize>,
-}
-
-/// Members that were found.
-#[non_exhaustive]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Members<M> {
-    /// In no order.
-    pub members: Vec<M>,
-    /// How many more there are that are no `M`.
-    pub unreadable: usize,
-}
-
-/// Some members, and where to go on.
-#[non_exhaustive]
-#[derive(Clone, Debug)]
-pub struct SetPage<M> {
-    /// In no order.
-    pub members: Vec<M>,
-    /// How many more there are that are no `M`.
-    pub unreadable: usize,
-    /// Where the next page begins; `None` after the last.
-    pub next: Option<SetCursor>,
-}
-
-/// Where a page of a set begins. It means something to the set it is of, for as long as that is on one server.
-#[derive(Clone, Debug)]
-pub struct SetCursor(Place);
-
-#[derive(Clone, Debug)]
-enum Place {
-    #[cfg(feature = "redis")]
-    Scan(u64),
-    Behind(Vec<u8>),
 }
 
 /// The set under one key. Cheap to clone.
@@ -448,108 +333,6 @@ impl<M: Serialize + DeserializeOwned> SetOf<M> {
         };
         Ok(decoded(&found))
     }
-
-    /// Who is in this set, or in one of the others.
-    ///
-    /// Sets under one key share a server, whatever their names: `online.of(&room)` and `muted.of(&room)`. They are
-    /// put together there, at one moment. Others are put together here, each as it was when it was asked.
-    ///
-    /// # Cost
-    /// One round trip, or one for each set if they have different keys; O(members of all).
-    ///
-    /// # Errors
-    /// As said above; [`ErrorKind::Overloaded`]: the sets have more than 10,000 members together, turn their
-    /// pages instead; [`ErrorKind::Config`]: more than 15 others.
-    pub async fn union(&self, others: &[&SetOf<M>]) -> Result<Members<M>, Error> {
-        self.put_together(How::Union, others).await.map(|found| decoded(&found))
-    }
-
-    /// Who is in this set and in all the others: see [`union`](Self::union).
-    ///
-    /// # Cost, errors
-    /// As [`union`](Self::union).
-    pub async fn intersection(&self, others: &[&SetOf<M>]) -> Result<Members<M>, Error> {
-        self.put_together(How::Intersection, others).await.map(|found| decoded(&found))
-    }
-
-    /// Who is in this set and in none of the others: see [`union`](Self::union).
-    ///
-    /// # Cost, errors
-    /// As [`union`](Self::union).
-    pub async fn difference(&self, others: &[&SetOf<M>]) -> Result<Members<M>, Error> {
-        self.put_together(How::Difference, others).await.map(|found| decoded(&found))
-    }
-
-    /// How many are in this set and in all the others, counted up to `limit`: 0 for no limit.
-    ///
-    /// # Cost
-    /// Of sets under one key: one round trip; O(members of the smallest), less where the limit is reached soon.
-    /// Of others as [`union`](Self::union).
-    ///
-    /// # Errors
-    /// As [`union`](Self::union); of sets under one key however many members they have.
-    pub async fn intersection_len(
-        &self,
-        others: &[&SetOf<M>],
-        limit: usize,
-    ) -> Result<usize, Error> {
-        #[cfg(feature = "redis")]
-        if let Side::Redis(commands) = self.inner.ground.side() {
-            let names = self.with_others(others)?;
-            if share_a_slot(&names)
-                && let Some(call) = redis::common(&names, limit)
-            {
-                let count = commands.ask(call).await.map(Reply::from).and_then(Reply::count);
-                return count.map_err(|why| not_read(&self.inner.shape, "intersect", why));
-            }
-        }
-        let common = self.put_together(How::Intersection, others).await?.len();
-        Ok(if limit == 0 { common } else { common.min(limit) })
-    }
-
-    async fn put_together(&self, how: How, others: &[&SetOf<M>]) -> Result<Vec<Vec<u8>>, Error> {
-        let names = self.with_others(others)?;
-        let too_many = |count: usize| {
-            let text = format!(
-                "cannot {} {}: its sets have {count} members and more, and {LOOKED_AT_MAX} are looked at",
-                how.word(),
-                self.inner.shape
-            );
-            Error::new(ErrorKind::Overloaded, text)
-        };
-        #[cfg(feature = "redis")]
-        if let Side::Redis(commands) = self.inner.ground.side() {
-            let ask = async |sets: &[&Name], how: How, most: usize| {
-                let answer = commands.ask(redis::together(sets, how, most)).await;
-                let found = answer.map(Reply::from).and_then(redis::put_together);
-                found.map_err(|why| not_read(&self.inner.shape, how.word(), why))?.map_err(too_many)
-            };
-            if share_a_slot(&names) {
-                return ask(&names, how, LOOKED_AT_MAX).await;
-            }
-            let (mut sets, mut left) = (Vec::with_capacity(names.len()), LOOKED_AT_MAX);
-            for name in names {
-                let set = ask(&[name], How::Union, left).await?;
-                left -= set.len().min(left);
-                sets.push(set);
-            }
-            return Ok(how.of(sets));
-        }
-        let clock = self.inner.ground.clock();
-        let (mut sets, mut left) = (Vec::with_capacity(names.len()), LOOKED_AT_MAX);
-        let inners = std::iter::once(&self.inner).chain(others.iter().map(|set| &set.inner));
-        for (inner, name) in inners.zip(names) {
-            let set = memory::all(inner.memory()?, name.bytes(), clock, left).map_err(too_many)?;
-            left -= set.len().min(left);
-            sets.push(set);
-        }
-        Ok(how.of(sets))
-    }
-
-    fn with_others<'a>(&'a self, others: &[&'a SetOf<M>]) -> Result<Vec<&'a Name>, Error> {
-        bounds::check(&self.inner.shape, "the number of sets", others.len() + 1, 1..=SETS_MAX)?;
-        std::iter::once(self.name()).chain(others.iter().map(|set| set.name())).collect()
-    }
 }
 
 impl<M> SetOf<M> {
@@ -603,11 +386,6 @@ impl<M> SetOf<M> {
     fn name(&self) -> Result<&Name, Error> {
         self.name.as_ref().map_err(Clone::clone)
     }
-}
-
-#[cfg(feature = "redis")]
-fn share_a_slot(names: &[&Name]) -> bool {
-    names.windows(2).all(|pair| pair[0].slot() == pair[1].slot())
 }
 
 fn encoded<M: Serialize>(member: &M) -> Result<Vec<u8>, Error> {
