@@ -165,6 +165,10 @@ pub(crate) fn print(sessions: &Sessions, address: SocketAddr) -> io::Result<()> 
     )?;
     writeln!(out, "\nA new task. Then try the first line again: a MISS, and the task is there.")?;
     writeln!(out, "{curl} {json} -d '{{\"title\": \"buy milk\"}}' {tasks}")?;
+    let told = |what: &str| format!("{curl} http://{address}/api/v1/{what}");
+    writeln!(out, "\nWhat ada did, newest first; then who closed most tasks this week.")?;
+    writeln!(out, "{}", told("activity"))?;
+    writeln!(out, "{}", told("leaderboard"))?;
     out.flush()
 }
 

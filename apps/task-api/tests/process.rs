@@ -150,12 +150,12 @@ fn it_stops_at_once_when_nothing_is_to_be_done() {
     assert_eq!(service.ended().code(), Some(0));
 }
 
-/// Pasted into a shell: a MISS that asks the database, a HIT that does not, a new task.
+/// Pasted into a shell: a MISS that asks the database, a HIT that does not, a new task, and what was told of it.
 #[test]
 fn the_lines_of_the_demo_work_when_they_are_pasted() {
     let service = Service::start(&["--demo"]);
     let mut lines = Vec::new();
-    while lines.len() < 3 {
+    while lines.len() < 5 {
         let line = service.line();
         if line.starts_with("curl ") {
             lines.push(line);
@@ -170,4 +170,6 @@ fn the_lines_of_the_demo_work_when_they_are_pasted() {
     assert!(second.contains("x-cache: hit") && !second.contains("db;dur="), "{second}");
     assert!(third.starts_with("http/1.1 201"), "{third}");
     assert!(pasted(&lines[0]).contains("x-cache: miss"));
+    until("what was done is told", || pasted(&lines[3]).contains("\"what\":\"created\""));
+    assert!(pasted(&lines[4]).contains("\"week\""));
 }

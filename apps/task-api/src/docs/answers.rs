@@ -121,8 +121,13 @@ pub(crate) fn with_headers_of_the_cache(document: &mut OpenApi) {
                 .values_mut()
                 .for_each(|answer| extend(answer, &[X_CACHE]));
         }
-        for (status, answer) in get.iter_mut().flat_map(|get| &mut get.responses.responses) {
-            match status.as_str() {
+        for (status, answer) in get.iter_mut().flat_map(|get| {
+            // What answers conditions is what is kept.
+            let is_kept = get.responses.responses.contains_key("304");
+            let all = get.responses.responses.iter_mut();
+            all.map(move |(status, answer)| (if is_kept { status.as_str() } else { "401" }, answer))
+        }) {
+            match status {
                 "200" | "206" | "304" | "416" => extend(answer, &OF_READS),
                 "404" => extend(answer, &OF_READS[..4]),
                 // Who is not let in does not come as far as the cache.

@@ -52,6 +52,7 @@ be asked for with `HEAD`.";
     modifiers(&Token),
     tags(
         (name = "tasks", description = "A user's tasks."),
+        (name = "activity", description = "What users did. It lives in Redis alone: without Redis it is 503, and tasks are as ever."),
         (name = "process", description = "Whether the process lives, and can work."),
         (name = "demo", description = "Only with `--demo`."),
     )

@@ -21,6 +21,7 @@ use larder::{Entry, ErrorKind, KeyWriter, Larder, Lifetime, MINUTE, Origin, SECO
 use larder::{Target, ToKey, UserCache};
 use tokio::sync::Semaphore;
 
+use super::deeds::{Deed, Deeds};
 use super::model::{NewTask, Page, PageKey, Status, Task, TaskChange, TaskId, UserId};
 use super::repository::{Repository, RepositoryError};
 use super::responses::{Responses, pages_tag, task_tag};
@@ -58,6 +59,7 @@ pub(crate) struct CachedTasks {
     tasks: UserCache<TaskId, Task>,
     pages: UserCache<PageKey, Page>,
     responses: Responses,
+    deeds: Deeds,
     /// One permit for each write under way.
     writes: Arc<Semaphore>,
 }
@@ -74,6 +76,7 @@ impl CachedTasks {
             tasks: larder.cache("tasks").lifetime(Lifetime::fresh_for(MINUTE)).per_user()?,
             pages: larder.cache("pages").lifetime(Lifetime::fresh_for(30 * SECOND)).per_user()?,
             responses: Responses::open(&larder)?,
+            deeds: Deeds::open(&larder)?,
             larder,
             writes: Arc::new(Semaphore::new(WRITES_MAX as usize)),
         })
@@ -82,6 +85,11 @@ impl CachedTasks {
     /// What keeps the responses that are made of what is read here.
     pub(super) fn responses(&self) -> &Responses {
         &self.responses
+    }
+
+    /// What users did.
+    pub(super) fn deeds(&self) -> &Deeds {
+        &self.deeds
     }
 
     /// A user's task, or the knowledge that there is none: both are cached.
@@ -127,11 +135,12 @@ impl CachedTasks {
     ) -> Result<Task, RepositoryError> {
         let task = new.of(user.clone());
         let source = self.source.clone();
-        self.write(user, task.id, async move {
+        let id = task.id;
+        let commit = async move {
             source.create(task.clone()).await?;
             Ok(task)
-        })
-        .await
+        };
+        self.write(user, id, commit, |task| Some(Deed::created(task))).await
     }
 
     /// The task as it then is; None if the user has no such task.
@@ -142,23 +151,26 @@ impl CachedTasks {
         change: TaskChange,
     ) -> Result<Option<Task>, RepositoryError> {
         let (source, owner) = (self.source.clone(), user.clone());
-        let changed = self.write(user, id, async move { source.update(&owner, id, change).await });
+        let commit = async move { source.update(&owner, id, change).await };
+        let changed = self.write(user, id, commit, |changed| changed.as_ref().map(Deed::changed));
         Ok(changed.await?.map(|changed| changed.task))
     }
 
     /// Whether there was such a task.
     pub(crate) async fn delete(&self, user: &UserId, id: TaskId) -> Result<bool, RepositoryError> {
         let (source, owner) = (self.source.clone(), user.clone());
-        let deleted = self.write(user, id, async move { source.delete(&owner, id).await });
+        let commit = async move { source.delete(&owner, id).await };
+        let deleted = self.write(user, id, commit, |deleted| deleted.as_ref().map(Deed::deleted));
         Ok(deleted.await?.is_some())
     }
 
-    /// Commits, then invalidates, whatever becomes of the caller.
+    /// Commits, then invalidates and does what follows of the `deed`, whatever becomes of the caller.
     async fn write<T: Send + 'static>(
         &self,
         user: &UserId,
         id: TaskId,
         commit: impl Future<Output = Result<T, RepositoryError>> + Send + 'static,
+        deed: fn(&T) -> Option<Deed>,
     ) -> Result<T, RepositoryError> {
         let permit = self.writes.clone().try_acquire_owned();
         let permit = permit.map_err(|_| RepositoryError::Busy)?;
@@ -167,7 +179,14 @@ impl CachedTasks {
             let answer = commit.await;
             // An error too may come from a commit that held; only this one says that none was tried.
             if !matches!(answer, Err(RepositoryError::Busy)) {
-                this.end([task_tag(&user, id), pages_tag(&user)].map(Target::from)).await;
+                let deed = answer.as_ref().ok().and_then(deed);
+                let follow = async {
+                    if let Some(deed) = deed {
+                        this.deeds.follow(&user, deed).await;
+                    }
+                };
+                let end = this.end([task_tag(&user, id), pages_tag(&user)].map(Target::from));
+                tokio::join!(end, follow);
             }
             drop(permit);
             answer
@@ -221,7 +240,7 @@ impl CachedTasks {
         (WRITES_MAX as usize).saturating_sub(self.writes.available_permits())
     }
 
-    /// Waits for writes and invalidations that are under way, each for at most `deadline`, then closes
+    /// Waits for writes, for what follows them and for invalidations, each for at most `deadline`, then closes
     /// the cache and the database.
     pub(crate) async fn close(&self, deadline: Duration) {
         let writes = self.writes.acquire_many(WRITES_MAX);
@@ -229,6 +248,7 @@ impl CachedTasks {
             tracing::warn!("closing while writes are under way");
         }
         self.writes.close();
+        self.deeds.close(deadline).await;
         let left = self.larder.close(deadline).await;
         if left > 0 {
             tracing::warn!(left, "closing with invalidations that were never confirmed");

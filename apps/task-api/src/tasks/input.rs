@@ -5,6 +5,7 @@
 
 use axum::http::StatusCode;
 use jiff::civil::Date;
+use larder::structures::ItemId;
 use serde_json::{Value, json};
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{
@@ -21,6 +22,8 @@ const TITLE_CHARS_MAX: usize = 200;
 const DESCRIPTION_CHARS_MAX: usize = 4000;
 const PER_PAGE: u32 = 10;
 const PER_PAGE_MAX: u32 = 100;
+/// How many deeds a page has unless said.
+const DEEDS: u32 = 20;
 /// Far pages are found by skipping what stands before them, so there is a last one.
 const PAGE_MAX: u32 = 10_000;
 
@@ -55,6 +58,21 @@ pub(super) fn page_key(mut fields: Fields) -> Result<PageKey, Problem> {
     let status = fields.take("status", status);
     fields.finish()?;
     Ok(PageKey { number, per_page, status })
+}
+
+/// Before which deed, and how many.
+pub(super) fn activity_key(mut fields: Fields) -> Result<(Option<ItemId>, usize), Problem> {
+    let before = fields.take("before", before);
+    let count = fields.take("per_page", count(PER_PAGE_MAX)).unwrap_or(DEEDS);
+    fields.finish()?;
+    Ok((before, count as usize))
+}
+
+/// How many of the best.
+pub(super) fn best(mut fields: Fields) -> Result<usize, Problem> {
+    let best = fields.take("best", count(PER_PAGE_MAX)).unwrap_or(PER_PAGE);
+    fields.finish()?;
+    Ok(best as usize)
 }
 
 pub(super) fn task_id(sent: &str) -> Result<TaskId, Problem> {
@@ -98,6 +116,11 @@ fn due(value: Value) -> Result<Date, String> {
     let day = text(value).ok().filter(|text| text.len() == "2026-11-03".len());
     let day = day.and_then(|text| text.parse().ok());
     day.ok_or_else(|| "must be a day, like 2026-11-03".to_owned())
+}
+
+fn before(value: Value) -> Result<ItemId, String> {
+    let id = text(value).ok().and_then(|text| text.parse().ok());
+    id.ok_or_else(|| "must be the id of a deed, like 1795680000000-0".to_owned())
 }
 
 /// Null is a value of its own: there is none.
@@ -179,6 +202,31 @@ impl IntoParams for PageQuery {
         ]
         .map(|(name, about, schema)| query(name, about, schema))
         .into()
+    }
+}
+
+/// What may stand behind the `?` of a list of deeds.
+pub(super) struct ActivityQuery;
+
+impl IntoParams for ActivityQuery {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let id = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some("^[0-9]{1,20}-[0-9]{1,20}$"));
+        let about = "Only deeds before this one: the `next` of the page before.";
+        vec![
+            query("before", about, id.into()),
+            query("per_page", "How many deeds a page has.", counted(PER_PAGE_MAX, DEEDS)),
+        ]
+    }
+}
+
+/// What may stand behind the `?` of a leaderboard.
+pub(super) struct LeaderboardQuery;
+
+impl IntoParams for LeaderboardQuery {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![query("best", "How many of the best.", counted(PER_PAGE_MAX, PER_PAGE))]
     }
 }
 

@@ -3,13 +3,14 @@
 //! ```text
 //! responses? ──> routes ──> cached ──> repository ──> delayed? ──> sqlite or mongo
 //!     │            │          │
-//! larder-http    input      larder
+//! larder-http    input      larder <── deeds
 //! ```
 //! A request comes in at [`mod@routes`] and goes down once. Everyone speaks of [`model`]'s plain values.
 
 mod cached;
 #[cfg(test)]
 mod contract;
+mod deeds;
 mod delayed;
 mod input;
 mod model;

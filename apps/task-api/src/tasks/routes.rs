@@ -16,6 +16,7 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterE
 use utoipa_axum::routes;
 
 use super::cached::Way;
+use super::deeds::routes as deeds;
 use super::input;
 use super::input::PageQuery;
 use super::model::{NewTask, Page, Task, TaskChange, TaskId};
@@ -30,7 +31,7 @@ use crate::state::{App, ResponseCache};
 const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
-/// `/tasks` and all below.
+/// All that belongs to users: `/tasks` and all below, and what is told of what they did.
 pub(crate) fn routes(app: &App) -> OpenApiRouter<App> {
     let verified = from_fn_with_state(app.clone(), verified);
     let of_users =
@@ -42,6 +43,8 @@ pub(crate) fn routes(app: &App) -> OpenApiRouter<App> {
         .routes(of_users(routes!(create)))
         .routes(of_users(find))
         .routes(of_users(routes!(change, remove)))
+        .routes(of_users(routes!(deeds::activity)))
+        .routes(of_users(routes!(deeds::leaderboard)))
         .layer(map_response(bypassed));
     answers::with_headers_of_the_cache(routes.get_openapi_mut());
     routes

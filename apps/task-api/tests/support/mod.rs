@@ -30,10 +30,15 @@ pub(crate) use service::{SECRET, Service, refused, token, token_of};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Asks until the answer is yes. `what` is what was waited for.
-pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, is_so: impl FnMut() -> bool) {
+    until_in(PATIENCE.as_secs(), what, is_so);
+}
+
+/// The same for what may take so many seconds.
+pub(crate) fn until_in(secs: u64, what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
-        assert!(began.elapsed() < PATIENCE, "waited in vain until {what}");
+        assert!(began.elapsed() < Duration::from_secs(secs), "waited in vain until {what}");
         thread::sleep(Duration::from_millis(10));
     }
 }

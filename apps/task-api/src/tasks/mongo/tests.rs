@@ -19,9 +19,9 @@ async fn a_server_that_is_away_is_named_without_the_password() {
 
 #[test]
 fn a_change_without_fields_sets_none() {
-    let step = changed(TaskChange::default());
+    let step = changed(TaskChange::default(), now());
     assert_eq!(step.keys().collect::<Vec<_>>(), ["$max"]);
-    let emptied = changed(TaskChange { due: Some(None), ..TaskChange::default() });
+    let emptied = changed(TaskChange { due: Some(None), ..TaskChange::default() }, now());
     assert_eq!(emptied.get("$set"), Some(&Bson::from(doc! { "due": Bson::Null })));
 }
 
