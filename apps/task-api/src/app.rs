@@ -17,9 +17,10 @@ use utoipa_axum::routes;
 
 use crate::body_wait;
 use crate::demo;
-use crate::docs;
+use crate::docs::{self, answers};
 use crate::fields::BODY_BYTES_MAX;
 use crate::problem::{Problem, shown};
+use crate::session::identified;
 use crate::state::{App, Far};
 use crate::tasks;
 
@@ -47,6 +48,16 @@ fn routes(app: &App) -> OpenApiRouter<App> {
     if app.demo {
         api = api.merge(demo::routes());
     }
+    // Of these layers the last runs first: who asks, then how often.
+    if let Some(user) = &app.limits.user {
+        answers::with_limits(api.get_openapi_mut());
+        api = api.layer(user.clone());
+    }
+    if let Some(address) = &app.limits.address {
+        answers::with_limits(api.get_openapi_mut());
+        api = api.layer(address.clone());
+    }
+    let api = api.layer(from_fn_with_state(app.clone(), identified));
     OpenApiRouter::with_openapi(docs::Api::openapi())
         .nest("/api/v1", api)
         .routes(routes!(alive))
@@ -148,6 +159,7 @@ mod tests {
     use larder::Larder;
 
     use super::*;
+    use crate::limits::{Limits, Quotas};
     use crate::session::Sessions;
     use crate::settings::Secret;
     use crate::state::ResponseCache;
@@ -156,7 +168,9 @@ mod tests {
     async fn app(demo: bool) -> App {
         let source = Arc::new(Sqlite::open(Place::Memory).await.unwrap());
         let larder = Larder::builder("test").open().await.unwrap();
+        let quotas = Quotas { user: 5, address: 5, trusted: Vec::new() };
         App {
+            limits: Limits::open(&larder, &quotas).unwrap(),
             sessions: Arc::new(Sessions::new(&Secret::new(&"x".repeat(32)).unwrap())),
             tasks: CachedTasks::new(source, larder).unwrap(),
             response_cache: ResponseCache::On,

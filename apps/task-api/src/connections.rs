@@ -5,17 +5,20 @@
 //! only: to tell other versions apart, a connection's first bytes would be waited for, without a time.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
-use axum::Router;
+use axum::extract::ConnectInfo;
 use axum::serve::Listener;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tower_layer::Layer;
 
 /// The connections of one listener. Dropped, it ends those that are left.
 pub(crate) struct Connections {
@@ -37,15 +40,16 @@ impl Connections {
     pub(crate) async fn accept(&mut self, listener: &mut TcpListener) -> Infallible {
         loop {
             tokio::select! {
-                (stream, _) = Listener::accept(listener) => self.serve(stream),
+                (stream, peer) = Listener::accept(listener) => self.serve(stream, peer),
                 // So that those that ended are not kept.
                 Some(_) = self.open.join_next() => {}
             }
         }
     }
 
-    fn serve(&mut self, stream: TcpStream) {
-        let service = TowerToHyperService::new(self.router.clone());
+    fn serve(&mut self, stream: TcpStream, peer: SocketAddr) {
+        let from = Extension(ConnectInfo(peer));
+        let service = TowerToHyperService::new(from.layer(self.router.clone()));
         let serving = self.http.serve_connection(TokioIo::new(stream), service);
         let mut stop = self.stop.subscribe();
         self.open.spawn(async move {

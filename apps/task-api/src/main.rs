@@ -13,6 +13,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::limits::Limits;
 use crate::session::Sessions;
 use crate::settings::{Settings, Source};
 use crate::state::{App, Far};
@@ -24,6 +25,7 @@ mod connections;
 mod demo;
 mod docs;
 mod fields;
+mod limits;
 mod problem;
 mod redis_tls;
 mod serve;
@@ -106,11 +108,13 @@ async fn open(settings: &Settings) -> Result<App, String> {
         (larder, far) = (settings.redis_tls.apply(larder.redis(url))?, Far::Redis);
     }
     let larder = larder.open().await.map_err(|why| settings.redis_tls.named(&why.to_string()))?;
+    let limits = Limits::open(&larder, &settings.quotas).map_err(|why| why.to_string())?;
     let tasks = CachedTasks::new(source, larder).map_err(|why| why.to_string())?;
     let sessions = Arc::new(Sessions::new(&settings.secret));
     Ok(App {
         sessions,
         tasks,
+        limits,
         response_cache: settings.response_cache,
         far,
         body_wait: settings.body_wait,

@@ -1,7 +1,7 @@
 //! Who is asking: a JSON Web Token, verified, and the user it names.
 //!
-//! [`verified`] stands before every route that belongs to users. It takes the token out of the
-//! `Authorization` header and leaves a [`Session`] with the request: for the handler, and for the cache of
+//! [`verified`] stands before every route that belongs to users. [`identified`], before all of the API, takes the token
+//! out of the `Authorization` header and leaves a [`Session`] with the request: for the handler, and for the cache of
 //! responses before it, which asks whose they are. There is no other way to one. Nothing about it is cached:
 //! a token is verified anew each time, so what it may do ends when it ends. Only HS256 is
 //! accepted, whatever the token says of itself.
@@ -32,13 +32,28 @@ pub(crate) struct Session {
     pub(crate) user: UserId,
 }
 
+/// For a layer: leaves the [`Session`] of who is known, and lets in whoever it is.
+pub(crate) async fn identified(
+    State(app): State<App>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    if let Ok(session) = app.sessions.session(request.headers()) {
+        request.extensions_mut().insert(session);
+    }
+    next.run(request).await
+}
+
 /// For a layer: lets nobody in who is not known, and leaves the [`Session`] of who is.
 pub(crate) async fn verified(
     State(app): State<App>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let session = app.sessions.session(request.headers())?;
+    let session = match request.extensions_mut().remove::<Session>() {
+        Some(session) => session,
+        None => app.sessions.session(request.headers())?,
+    };
     request.extensions_mut().insert(session);
     Ok(next.run(request).await)
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
+use crate::limits::{Quotas, client_address};
 use crate::redis_tls::RedisTls;
 use crate::state::ResponseCache;
 use crate::tasks::Place;
@@ -82,6 +83,19 @@ struct Arguments {
     #[arg(long, env = "TASK_API_BODY_WAIT", value_name = "TIME", value_parser = wait, default_value = "30s")]
     body_wait: Duration,
 
+    /// How many requests a user may send in a minute, over all processes that share a Redis. 0: any number
+    #[arg(long, env = "TASK_API_USER_LIMIT", value_name = "COUNT", default_value_t = 600)]
+    user_limit: u32,
+
+    /// How many requests without a valid token may come from one address in a minute. 0: any number
+    #[arg(long, env = "TASK_API_ADDRESS_LIMIT", value_name = "COUNT", default_value_t = 60)]
+    address_limit: u32,
+
+    /// Proxies before this service, whose X-Forwarded-For is believed: addresses or networks, like
+    /// 10.0.0.0/8,2001:db8::1. Name none that clients are in
+    #[arg(long, env = "TASK_API_TRUSTED_PROXIES", value_name = "LIST", value_delimiter = ',')]
+    trusted_proxies: Vec<String>,
+
     /// Try it out: two users with tasks, tokens to be had, a slow database (in memory, unless
     /// --database or --mongodb-url names one)
     #[arg(long)]
@@ -108,6 +122,7 @@ pub(crate) struct Settings {
     /// How long clients may take for a head, and for a body.
     pub(crate) head_wait: Duration,
     pub(crate) body_wait: Duration,
+    pub(crate) quotas: Quotas,
     pub(crate) demo: bool,
     /// What all keys in Redis begin with.
     pub(crate) app_name: String,
@@ -133,8 +148,12 @@ impl Settings {
             database_delay,
             head_wait,
             body_wait,
+            user_limit,
+            address_limit,
+            trusted_proxies,
             demo,
         } = arguments;
+        let quotas = quotas(user_limit, address_limit, trusted_proxies)?;
         // A misspelt variable must not turn a fleet into processes that know nothing of each other.
         if redis_url.as_ref().is_some_and(|url| url.is_empty()) {
             let text = "REDIS_URL (--redis-url) is empty: give an address, or unset it";
@@ -178,6 +197,7 @@ impl Settings {
             database_delay,
             head_wait,
             body_wait,
+            quotas,
             demo,
             app_name,
         })
@@ -210,6 +230,24 @@ fn source(
             "--database is missing: name a file to keep tasks in, or a MongoDB with --mongodb-url, or begin with --demo",
         )),
     }
+}
+
+/// The most that one may be allowed in a minute.
+const QUOTA_MAX: u32 = 10_000_000;
+
+fn quotas(user: u32, address: u32, trusted: Vec<String>) -> Result<Quotas, clap::Error> {
+    for (name, quota) in [
+        ("--user-limit (TASK_API_USER_LIMIT)", user),
+        ("--address-limit (TASK_API_ADDRESS_LIMIT)", address),
+    ] {
+        if quota > QUOTA_MAX {
+            return Err(refusal(format!("{name} is at most {QUOTA_MAX}, not {quota}")));
+        }
+    }
+    let quotas = Quotas { user, address, trusted };
+    let named = "--trusted-proxies (TASK_API_TRUSTED_PROXIES)";
+    client_address(&quotas).map_err(|why| refusal(format!("{named}: {why}")))?;
+    Ok(quotas)
 }
 
 /// What tokens are signed with.
@@ -336,6 +374,27 @@ mod tests {
         assert_eq!(set("--demo --response-cache off"), ResponseCache::Off);
         let said = refused("--demo --response-cache=", None);
         assert!(said.contains("--response-cache") && said.contains("off"), "{said}");
+    }
+
+    #[test]
+    fn limits_have_defaults_and_bounds_and_trust_nobody_unless_told() {
+        let set = |line: &str| read(line, None).unwrap().quotas;
+        let quotas = set("--demo");
+        assert_eq!((quotas.user, quotas.address, quotas.trusted.len()), (600, 60, 0));
+        let quotas =
+            set("--demo --user-limit 5 --address-limit 0 --trusted-proxies 10.0.0.0/8,::1");
+        assert_eq!((quotas.user, quotas.address), (5, 0));
+        assert_eq!(quotas.trusted, ["10.0.0.0/8", "::1"]);
+        for (line, named) in [
+            ("--user-limit=-1", "--user-limit"),
+            ("--user-limit 10000001", "TASK_API_USER_LIMIT"),
+            ("--address-limit many", "--address-limit"),
+            ("--trusted-proxies proxy.example", "TASK_API_TRUSTED_PROXIES"),
+            ("--trusted-proxies 10.0.0.0/33", "TASK_API_TRUSTED_PROXIES"),
+        ] {
+            let said = refused(&format!("--demo {line}"), None);
+            assert!(said.contains(named), "{line}: {said}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::limits::Limits;
 use crate::session::Sessions;
 use crate::tasks::CachedTasks;
 
@@ -15,6 +16,7 @@ use crate::tasks::CachedTasks;
 pub(crate) struct App {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) tasks: CachedTasks,
+    pub(crate) limits: Limits,
     /// Whether responses are cached beside the data that they are made of.
     pub(crate) response_cache: ResponseCache,
     /// Where the cache's shared side is.

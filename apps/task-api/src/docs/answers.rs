@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use utoipa::IntoResponses;
 use utoipa::openapi::header::{Header, HeaderBuilder};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{Content, OpenApi, PathItem, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::{IntoResponses, PartialSchema, ToSchema};
 
 use crate::fields::BODY_BYTES_MAX;
 
@@ -136,6 +136,56 @@ pub(crate) fn with_headers_of_the_cache(document: &mut OpenApi) {
             }
         }
     }
+}
+
+/// Names 429, and the headers that tell how the limits stand. Harmless to repeat.
+pub(crate) fn with_limits(document: &mut OpenApi) {
+    let limits = [
+        (
+            "RateLimit-Policy",
+            "How often one may ask, `q` times in `w` seconds: `\"user\";q=600;w=60`, or `\"address\"` without a token that is believed. The form is that of draft-ietf-httpapi-ratelimit-headers.",
+        ),
+        (
+            "RateLimit",
+            "How much of that is left, and in how many seconds all of it is there again: `\"user\";r=599;t=60`.",
+        ),
+    ];
+    let limits = || limits.map(|(name, about)| (name.to_owned(), header(Type::String, about)));
+    for path in document.paths.paths.values_mut() {
+        let PathItem { get, post, patch, delete, .. } = path;
+        for operation in [get, post, patch, delete].into_iter().flatten() {
+            let content = Content::new(Some(RefOr::Ref(Ref::from_schema_name("Limited"))));
+            let wait = "After how many seconds the same may be asked again.";
+            let limited = ResponseBuilder::new()
+                .description("Asked too often in the last minute.")
+                .content("application/problem+json", content)
+                .header("Retry-After", header(Type::Integer, wait))
+                .header("Cache-Control", header(Type::String, "`no-store`"));
+            let all = &mut operation.responses.responses;
+            all.insert("429".to_owned(), limited.build().into());
+            for answer in all.values_mut() {
+                if let RefOr::T(answer) = answer {
+                    answer.headers.extend(limits());
+                }
+            }
+        }
+    }
+    let components = document.components.get_or_insert_default();
+    components.schemas.insert("Limited".to_owned(), Limited::schema());
+}
+
+/// What is asked too often: a problem of the rate limit's own type.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "written by the layer that refuses; its shape is for the document")]
+struct Limited {
+    #[schema(example = "https://iana.org/assignments/http-problem-types#quota-exceeded")]
+    r#type: String,
+    title: String,
+    #[schema(minimum = 429, maximum = 429)]
+    status: u16,
+    /// Which limits refuse it.
+    #[schema(rename = "violated-policies", example = json!(["user"]))]
+    violated_policies: Vec<String>,
 }
 
 /// A header that tells of the cache.
