@@ -173,6 +173,7 @@ mod tests {
         assert_eq!(weight(&kept, "a", now.plus(Duration::from_secs(1))), 0);
         assert!(!kept.remove(b"a", now.plus(Duration::from_secs(1))));
         put(&kept, "b", 0, now, Time::AsItWas);
-        assert_eq!((kept.0.lock().rows.len(), kept.0.lock().bytes), (0, 0));
+        let rows = kept.0.lock();
+        assert_eq!((rows.rows.len(), rows.bytes), (0, 0));
     }
 }
