@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::item::{ItemId, Pushed};
 use crate::clock::Clock;
 use crate::structures::Removal;
-use crate::structures::kept::{Kept, Row, Time};
+use crate::structures::kept::{BYTES_MAX, Kept, Row, Time};
 
 /// What an item costs beside its bytes.
 const ITEM_BYTES: usize = 64;
@@ -84,7 +84,10 @@ pub(super) fn push(kept: &Kept<Items>, feed: &[u8], clock: &Clock, push: &Push<'
         let id = items.newest.map_or(now, |newest| now.max(newest.next()));
         let (bytes, name) = (push.bytes.to_vec(), push.name.map(<[u8]>::to_vec));
         items.add(Item { id, bytes, name });
-        while items.items.len() > push.items_max {
+        // One alone takes no more than all together may.
+        while items.items.len() > push.items_max
+            || (items.bytes > BYTES_MAX && items.items.len() > 1)
+        {
             items.take(0);
         }
         (Pushed::New(id), Time::Anew(push.expire_after))
@@ -133,4 +136,21 @@ pub(super) fn remove(kept: &Kept<Items>, feed: &[u8], clock: &Clock, which: &Whi
 pub(super) enum Which<'a> {
     Id(ItemId),
     Name(&'a [u8]),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_feed_takes_no_more_than_all_may() {
+        let (kept, clock) = (Kept::default(), Clock::system().unwrap());
+        let bytes = vec![0; 1 << 20];
+        let large = Push { bytes: &bytes, name: None, items_max: 1000, expire_after: None };
+        for _ in 0..70 {
+            push(&kept, b"feed", &clock, &large);
+        }
+        let left = length(&kept, b"feed", &clock);
+        assert!((60..64).contains(&left), "{left} of a MiB in 64");
+    }
 }

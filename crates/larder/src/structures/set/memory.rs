@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::structures::kept::{Kept, Row, Time};
+use crate::structures::kept::{BYTES_MAX, Kept, Row, Time};
 
 /// What a member costs beside its bytes.
 const MEMBER_BYTES: usize = 48;
@@ -48,7 +48,8 @@ pub(super) fn add(
             if row.members.contains(member) {
                 return 0;
             }
-            if row.members.len() >= members_max {
+            // One alone takes no more than all together may.
+            if row.members.len() >= members_max || row.bytes >= BYTES_MAX {
                 return 2;
             }
             row.bytes += MEMBER_BYTES + member.len();
