@@ -27,13 +27,14 @@ if over > 0 then
   for _, item in ipairs(redis.call('XRANGE', items, '-', '+', 'COUNT', math.min(over, 100))) do
     redis.call('XDEL', items, item[1])
     local its = item[2][4]
-    if its and redis.call('HGET', names, its) == item[1] then
-      redis.call('HDEL', names, its)
+    -- Once the last name went from a slot that is on its way, names are no longer here to be asked: it is pushed all the same.
+    if its and redis.pcall('HGET', names, its) == item[1] then
+      redis.pcall('HDEL', names, its)
     end
   end
 end
 if ARGV[3] ~= '0' then
   redis.call('PEXPIRE', items, ARGV[3])
-  redis.call('PEXPIRE', names, ARGV[3])
+  redis.pcall('PEXPIRE', names, ARGV[3])
 end
 return {1, id}
