@@ -133,6 +133,7 @@ impl Commands {
     /// Calls to one server go in one pipeline, and servers do not wait for one another.
     pub(crate) async fn ask_apart(&self, calls: Vec<Call>) -> Vec<Result<Value, FarError>> {
         let groups = self.by_server(&calls);
+        let is_cluster = matches!(self.road, Road::Many(_));
         let of = |group: &[usize]| group.iter().filter_map(|at| calls.get(*at).cloned()).collect();
         let asking = groups.iter().map(|group| {
             let calls: Vec<Call> = of(group);
@@ -146,6 +147,10 @@ impl Commands {
             for at in group {
                 let answer = match &mut answers {
                     Ok(answers) => accepted(answers.next().unwrap_or(Value::Nil)),
+                    // Some of those it was sent with may have run, it among them.
+                    Err(why) if is_cluster && group.len() > 1 && *why != FarError::Closed => {
+                        Err(FarError::Broken(format!("sent with others that failed: {why}")))
+                    }
                     Err(why) => Err(why.clone()),
                 };
                 if let Some(place) = each.get_mut(*at) {
