@@ -172,7 +172,7 @@ mod tests {
         App {
             limits: Limits::open(&larder, &quotas).unwrap(),
             sessions: Arc::new(Sessions::new(&Secret::new(&"x".repeat(32)).unwrap())),
-            tasks: CachedTasks::new(source, larder).unwrap(),
+            tasks: CachedTasks::open(source, larder).await.unwrap(),
             response_cache: ResponseCache::On,
             far: Far::Embedded,
             body_wait: PING_WAIT,
@@ -203,7 +203,7 @@ mod tests {
                 assert!(known.remove(its_own), "{its_own}");
             }
             assert_eq!(told, known);
-            assert!(told.len() >= 6 && told.contains("/api/v1/auth/token") == demo);
+            assert!(told.len() >= 7 && told.contains("/api/v1/auth/token") == demo);
         }
     }
 }

@@ -109,7 +109,7 @@ async fn open(settings: &Settings) -> Result<App, String> {
     }
     let larder = larder.open().await.map_err(|why| settings.redis_tls.named(&why.to_string()))?;
     let limits = Limits::open(&larder, &settings.quotas).map_err(|why| why.to_string())?;
-    let tasks = CachedTasks::new(source, larder).map_err(|why| why.to_string())?;
+    let tasks = CachedTasks::open(source, larder).await.map_err(|why| why.to_string())?;
     let sessions = Arc::new(Sessions::new(&settings.secret));
     Ok(App {
         sessions,

@@ -54,6 +54,7 @@ pub(crate) async fn verified(
         Some(session) => session,
         None => app.sessions.session(request.headers())?,
     };
+    app.tasks.seen().note(&session.user);
     request.extensions_mut().insert(session);
     Ok(next.run(request).await)
 }

@@ -7,7 +7,7 @@
 )]
 
 use serde_json::{Value, json};
-use support::{Client, Database, Place, Redis, Service, until, until_in};
+use support::{Client, Database, Directory, Place, Redis, Service, until, until_in};
 
 #[macro_use]
 mod support;
@@ -15,6 +15,7 @@ mod support;
 const TASKS: &str = "/api/v1/tasks";
 const ACTIVITY: &str = "/api/v1/activity";
 const LEADERBOARD: &str = "/api/v1/leaderboard";
+const ME: &str = "/api/v1/me";
 
 over_each_database! {
     what_a_user_did_is_told_newest_first
@@ -22,6 +23,7 @@ over_each_database! {
     nobody_is_told_what_another_did
     what_is_wrong_with_a_question_is_named
     who_closed_most_this_week_is_told
+    a_user_is_told_when_he_was_last_here
     closes_of_two_processes_count_together
     what_was_announced_is_told_by_whoever_is_left
     what_one_process_did_the_other_tells
@@ -185,6 +187,24 @@ fn who_closed_most_this_week_is_told(on: Database) {
     }
 }
 
+fn a_user_is_told_when_he_was_last_here(on: Database) {
+    let (service, _place) = start(on);
+    let ada = service.client("ada");
+    let begun = jiff::Timestamp::now();
+    let mut me = ada.get(ME);
+    assert_eq!((me.status, &me.body["user"]), (200, &json!("ada")), "{me:?}");
+    until("he was here", || {
+        me = ada.get(ME);
+        me.body["last_seen"].is_string()
+    });
+    let seen: jiff::Timestamp = me.body["last_seen"].as_str().unwrap().parse().unwrap();
+    assert!(seen.as_second() >= begun.as_second() && seen <= jiff::Timestamp::now(), "{seen}");
+    // Another never was.
+    assert!(service.client("grace").get(ME).body["user"] == "grace");
+    assert_eq!(ada.get(&format!("{ME}?x=1")).named(), ["x"]);
+    assert_eq!(service.stranger().get(ME).status, 401);
+}
+
 fn closes_of_two_processes_count_together(on: Database) {
     let ([a, b], _redis, _place) = fleet(on);
     let (on_a, on_b) = (a.client("ada"), b.client("ada"));
@@ -213,6 +233,45 @@ fn what_was_announced_is_told_by_whoever_is_left(on: Database) {
     assert_eq!(told, created);
 }
 
+/// Two moments of one user, by two processes: the database has the later one, soon after.
+#[test]
+fn when_a_user_was_here_is_in_the_database_soon() {
+    let (redis, directory) = (Redis::start(), Directory::new());
+    let (url, file) = (redis.url(), directory.database());
+    let words = ["--redis-url", &url, "--database", &file];
+    let [a, b] = [(); 2].map(|()| Service::start(&words));
+    let database = rusqlite::Connection::open(&file).unwrap();
+    let noted = |user: &str| {
+        let query = "SELECT last_seen_ms FROM users WHERE user = ?1";
+        database.query_row(query, [user], |row| row.get::<_, i64>(0)).ok()
+    };
+    let mut before = None;
+    for service in [&a, &b] {
+        let asked = jiff::Timestamp::now().as_millisecond();
+        service.client("ada").get(TASKS);
+        until("it is in the database", || noted("ada") > before);
+        before = noted("ada");
+        assert!(before.is_some_and(|ms| ms >= asked), "{before:?} is before {asked}");
+    }
+    assert_eq!(noted("grace"), None);
+}
+
+/// What may be thrown away must not wait there for the database. That is no reason not to serve.
+#[test]
+fn a_redis_that_evicts_everything_is_no_place_for_notes_and_serves_all_else() {
+    let (redis, directory) = (Redis::start(), Directory::new());
+    redis.set("maxmemory-policy", "allkeys-lru");
+    let (url, file) = (redis.url(), directory.database());
+    let service = Service::start(&["--redis-url", &url, "--database", &file]);
+    let ada = service.client("ada");
+    ada.create("milk");
+    is_told(&ada, &["created milk"]);
+    for _ in 0..3 {
+        assert_eq!((ada.get(ME).status, &ada.get(ME).body["last_seen"]), (200, &Value::Null));
+    }
+    assert!(redis.keys().iter().all(|(name, _)| !name.starts_with("todo:seen:")));
+}
+
 fn what_one_process_did_the_other_tells(on: Database) {
     let ([a, b], _redis, _place) = fleet(on);
     let path = a.client("ada").create("milk");
@@ -236,6 +295,7 @@ fn without_redis_nothing_is_told_and_every_task_is_as_ever(on: Database) {
         assert_eq!((answer.status, answer.named().len()), (503, 0), "{answer:?}");
         assert_eq!(answer.header("retry-after"), "1");
         assert_eq!(service.client("ada").get(LEADERBOARD).status, 503);
+        assert_eq!(service.client("ada").get(ME).status, 200, "the database says");
     }
     redis.restart();
     until("it tells again", || ada.get(ACTIVITY).status == 200);

@@ -23,6 +23,7 @@ const TASKS: &str = "/api/v1/tasks";
 const TASK: &str = "/api/v1/tasks/{id}";
 const ACTIVITY: &str = "/api/v1/activity";
 const LEADERBOARD: &str = "/api/v1/leaderboard";
+const ME: &str = "/api/v1/me";
 const TOKEN: &str = "/api/v1/auth/token";
 const NOBODYS: &str = "0198f1f0-9d2c-7cc0-8000-000000000000";
 
@@ -183,7 +184,9 @@ fn every_answer_is_told_and_every_answer_that_is_told_is_seen() {
         let answer = scene.ask(&ada, ("GET", LEADERBOARD, more), &[], "");
         assert_eq!(answer.status, status, "{answer:?}");
     }
-    for path in [ACTIVITY, LEADERBOARD] {
+    scene.ask(&ada, ("GET", ME, ""), &[], "");
+    scene.ask(&ada, ("GET", ME, "?x"), &[], "");
+    for path in [ACTIVITY, LEADERBOARD, ME] {
         scene.ask(&stranger, ("GET", path, ""), &[], "");
     }
 
@@ -237,7 +240,7 @@ fn a_path_takes_the_methods_that_are_told_and_no_others() {
     let scene = Scene::new(&[]);
     let ada = scene.service.client("ada");
     let paths = scene.document.0["paths"].as_object().unwrap();
-    assert!(paths.len() >= 7);
+    assert!(paths.len() >= 8);
     for (path, item) in paths {
         let told: BTreeSet<String> =
             item.as_object().unwrap().keys().map(|method| method.to_ascii_uppercase()).collect();

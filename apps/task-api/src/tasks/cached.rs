@@ -25,6 +25,7 @@ use super::deeds::{Deed, Deeds};
 use super::model::{NewTask, Page, PageKey, Status, Task, TaskChange, TaskId, UserId};
 use super::repository::{Repository, RepositoryError};
 use super::responses::{Responses, pages_tag, task_tag};
+use super::seen::Seen;
 
 #[cfg(test)]
 mod tests;
@@ -60,6 +61,7 @@ pub(crate) struct CachedTasks {
     pages: UserCache<PageKey, Page>,
     responses: Responses,
     deeds: Deeds,
+    seen: Seen,
     /// One permit for each write under way.
     writes: Arc<Semaphore>,
 }
@@ -67,16 +69,18 @@ pub(crate) struct CachedTasks {
 impl CachedTasks {
     /// # Errors
     /// If the names or lifetimes below cannot be meant.
-    pub(crate) fn new(
+    pub(crate) async fn open(
         source: Arc<dyn Repository>,
         larder: Larder,
     ) -> Result<Self, larder_http::Error> {
+        let seen = Seen::open(&larder, source.clone()).await?;
         Ok(CachedTasks {
             source,
             tasks: larder.cache("tasks").lifetime(Lifetime::fresh_for(MINUTE)).per_user()?,
             pages: larder.cache("pages").lifetime(Lifetime::fresh_for(30 * SECOND)).per_user()?,
             responses: Responses::open(&larder)?,
             deeds: Deeds::open(&larder)?,
+            seen,
             larder,
             writes: Arc::new(Semaphore::new(WRITES_MAX as usize)),
         })
@@ -85,6 +89,11 @@ impl CachedTasks {
     /// What keeps the responses that are made of what is read here.
     pub(super) fn responses(&self) -> &Responses {
         &self.responses
+    }
+
+    /// When users were here.
+    pub(crate) fn seen(&self) -> &Seen {
+        &self.seen
     }
 
     /// What users did.
@@ -241,14 +250,14 @@ impl CachedTasks {
     }
 
     /// Waits for writes, for what follows them and for invalidations, each for at most `deadline`, then closes
-    /// the cache and the database.
+    /// the cache, which tells the database what waits for it, and the database.
     pub(crate) async fn close(&self, deadline: Duration) {
         let writes = self.writes.acquire_many(WRITES_MAX);
         if tokio::time::timeout(deadline, writes).await.is_err() {
             tracing::warn!("closing while writes are under way");
         }
         self.writes.close();
-        self.deeds.close(deadline).await;
+        tokio::join!(self.deeds.close(deadline), self.seen.close(deadline));
         let left = self.larder.close(deadline).await;
         if left > 0 {
             tracing::warn!(left, "closing with invalidations that were never confirmed");
@@ -260,7 +269,7 @@ impl CachedTasks {
 }
 
 /// What a failed read means: the database's own error, if it is known here.
-fn failed(why: larder::Error) -> RepositoryError {
+pub(super) fn failed(why: larder::Error) -> RepositoryError {
     if let Some(cause) = why.cause::<RepositoryError>() {
         return cause.clone();
     }

@@ -19,6 +19,7 @@ mod mongo;
 mod repository;
 mod responses;
 mod routes;
+mod seen;
 mod sqlite;
 
 pub(crate) use cached::CachedTasks;

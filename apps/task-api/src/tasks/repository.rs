@@ -33,11 +33,9 @@ pub(crate) trait Repository: Send + Sync + 'static {
     /// The task that there was, if there was one; now there is none.
     fn delete(&self, user: &UserId, id: TaskId) -> Asked<'_, Option<Task>>;
 
-    #[cfg_attr(not(test), allow(dead_code, reason = "until users are noted, by write-behind"))]
     /// Notes when users were here. What is noted never goes back: it may be said again, late, and in any order.
     fn saw(&self, users: Vec<(UserId, Timestamp)>) -> Asked<'_, ()>;
 
-    #[cfg_attr(not(test), allow(dead_code, reason = "as above"))]
     /// When a user was last noted to be here.
     fn last_seen(&self, user: &UserId) -> Asked<'_, Option<Timestamp>>;
 

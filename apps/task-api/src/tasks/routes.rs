@@ -45,6 +45,7 @@ pub(crate) fn routes(app: &App) -> OpenApiRouter<App> {
         .routes(of_users(routes!(change, remove)))
         .routes(of_users(routes!(deeds::activity)))
         .routes(of_users(routes!(deeds::leaderboard)))
+        .routes(of_users(routes!(deeds::me)))
         .layer(map_response(bypassed));
     answers::with_headers_of_the_cache(routes.get_openapi_mut());
     routes

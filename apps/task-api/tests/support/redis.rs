@@ -81,6 +81,12 @@ impl Redis {
         signal("CONT", self.server.id());
     }
 
+    /// From now on it does as it is told.
+    pub(crate) fn set(&self, setting: &str, value: &str) {
+        let mut connection = self.connection().unwrap();
+        redis::cmd("CONFIG").arg("SET").arg(setting).arg(value).exec(&mut connection).unwrap();
+    }
+
     /// Every key, and how many milliseconds it has to live; -1: for ever.
     pub(crate) fn keys(&self) -> Vec<(String, i64)> {
         let mut connection = self.connection().unwrap();

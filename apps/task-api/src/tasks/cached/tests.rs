@@ -19,7 +19,7 @@ async fn scene(delay: Duration) -> Scene {
     let sqlite = Arc::new(Sqlite::open(Place::Memory).await.unwrap());
     let source = Delayed::wrap(sqlite, delay);
     let larder = Larder::builder("test").open().await.unwrap();
-    let tasks = CachedTasks::new(source.clone(), larder).unwrap();
+    let tasks = CachedTasks::open(source.clone(), larder).await.unwrap();
     Scene { source, tasks, ada: UserId::new("ada").unwrap() }
 }
 
@@ -101,7 +101,7 @@ async fn a_commit_holds_whatever_becomes_of_its_invalidation() {
     let Scene { source, ada, .. } = scene(Duration::ZERO).await;
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let larder = Larder::builder("test").redis(format!("redis://{nobody}"));
-    let tasks = CachedTasks::new(source, larder.open().await.unwrap()).unwrap();
+    let tasks = CachedTasks::open(source, larder.open().await.unwrap()).await.unwrap();
     let scene = Scene { source: tasks.source.clone(), tasks, ada };
     let id = scene.tasks.create(&scene.ada, new("milk")).await.unwrap().id;
     assert_eq!(scene.tasks.unconfirmed_waiting(), 2, "the task, and the pages");

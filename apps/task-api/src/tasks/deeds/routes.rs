@@ -1,9 +1,10 @@
-//! `/activity`, a user's own deeds; `/leaderboard`, who closed most.
+//! `/activity`, a user's own deeds; `/leaderboard`, who closed most; `/me`, what is known of who asks.
 //!
 //! No response here is kept: what is told is read where it lives.
 
 use axum::Json;
 use axum::extract::State;
+use jiff::Timestamp;
 use larder::structures::{ItemId, Standing};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -12,7 +13,7 @@ use super::super::input::{self, ActivityQuery, LeaderboardQuery};
 use super::super::model::UserId;
 use super::{Deed, not_told};
 use crate::docs::answers::{OfAQuery, OfAUser};
-use crate::fields::Query;
+use crate::fields::{NoQuery, Query};
 use crate::problem::Problem;
 use crate::session::Session;
 use crate::state::App;
@@ -107,4 +108,27 @@ pub(crate) async fn leaderboard(
     let week = app.tasks.deeds().week(&session.user, best).await.map_err(|why| not_told(&why))?;
     let best = week.best.into_iter().map(Place::from).collect();
     Ok(Json(Closed { week: week.name, best, you: week.own.map(Place::from) }))
+}
+
+/// What is known of a user.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Me {
+    user: UserId,
+    /// When he was last here, to a minute: at this request or before. Null: this is the first time.
+    #[schema(required, value_type = Option<String>, format = DateTime, example = "2026-11-26T08:00:00Z")]
+    last_seen: Option<Timestamp>,
+}
+
+/// Who asks, and when he was last here
+#[utoipa::path(
+    get, path = "/me", tag = "activity", operation_id = "read_me", security(("token" = [])),
+    responses((status = 200, description = "The user.", body = Me), OfAQuery, OfAUser)
+)]
+pub(crate) async fn me(
+    State(app): State<App>,
+    session: Session,
+    _: NoQuery,
+) -> Result<Json<Me>, Problem> {
+    let last_seen = app.tasks.seen().last(&session.user).await?;
+    Ok(Json(Me { user: session.user, last_seen }))
 }
