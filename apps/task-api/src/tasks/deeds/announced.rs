@@ -68,3 +68,42 @@ impl Announcements {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tasks::model::{NewTask, Status};
+
+    /// As when a worker died after its work and before it said so.
+    #[tokio::test]
+    async fn what_is_worked_on_again_is_told_once() {
+        let larder = Larder::builder("test").open().await.unwrap();
+        let feed: Feed<Deed> = larder.feed("activity").open().unwrap();
+        let announcements = Announcements::open(&larder, feed.clone()).unwrap();
+        let ada = UserId::new("ada").unwrap();
+        let new =
+            NewTask { title: "milk".into(), description: None, status: Status::Todo, due: None };
+        let deed = Deed::created(&new.of(ada.clone()));
+        for _ in 0..2 {
+            announcements.announce(&ada, deed.clone()).await.unwrap();
+        }
+        for _ in 0..3 {
+            let again = Announcement { user: ada.clone(), deed: deed.clone() };
+            announcements.queue.push(&again).await.unwrap();
+        }
+        let all_done = async {
+            loop {
+                let stats = announcements.queue.stats().await.unwrap();
+                assert_eq!(stats.dead + stats.later, 0, "none failed");
+                if stats.waiting + stats.claimed == 0 {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), all_done).await.unwrap();
+        let told = feed.of(&ada).newest(10).await.unwrap().items;
+        assert_eq!(told.into_iter().map(|item| item.value).collect::<Vec<_>>(), [deed]);
+        announcements.stop(Duration::from_secs(20)).await;
+    }
+}
