@@ -16,6 +16,7 @@ use crate::{Outcome, Plan};
 
 mod jobs;
 mod keyed;
+mod ranked;
 
 const TASKS: [usize; 2] = [1, 64];
 
@@ -49,6 +50,7 @@ pub(super) fn run(plan: &Plan) -> Outcome<Section> {
         let plain = plain::connect(&server.url()).await?;
         let mut pairs = keyed::pairs(&larder, &plain).await?;
         pairs.extend(jobs::pairs(&larder, &plain).await?);
+        pairs.extend(ranked::pairs(&larder, &plain).await?);
         Outcome::Ok(pairs)
     })?;
     let mut section = Section::new(
