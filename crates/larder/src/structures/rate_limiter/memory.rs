@@ -44,7 +44,9 @@ impl Taken {
             self.0.push((*limit, State::new(limit, now)));
             self.0.len() - 1
         });
-        &mut self.0[at].1
+        let (kept, state) = &mut self.0[at];
+        *kept = *limit;
+        state
     }
 }
 
@@ -149,12 +151,9 @@ pub(super) fn judge(
                 *standing = LimitStanding { wait: Wait::Not, ..standing_now(state, limit, us) };
             }
         }
-        // Longer than any of it counts.
-        let longest = limits.iter().map(|limit| 2 * limit.window()).max();
-        let kept = standings.iter().any(|one| !one.reset_after.is_zero());
-        if !kept {
-            taken.0.clear();
-        }
+        // Others may have opened the name with limits of their own: what they count stays, and as long as it counts.
+        taken.0.retain_mut(|(limit, state)| state.judge(limit, us, 0.0).2 > 0.0);
+        let longest = taken.0.iter().map(|(limit, _)| 2 * limit.window()).max();
         ((allowed, standings), Time::Anew(longest))
     })
 }

@@ -306,7 +306,20 @@ impl Inner {
         match self.when_down {
             WhenDown::Open => nobody(true),
             WhenDown::Closed => nobody(false),
-            WhenDown::Local { .. } => self.here(of, &self.shares, Judge::Local, cost, taking),
+            WhenDown::Local { .. } => self.for_itself(of, cost, taking),
         }
+    }
+
+    /// This process' share. What is more than that and not more than the whole is allowed again when Redis is back,
+    /// which may be soon.
+    #[cfg(feature = "redis")]
+    fn for_itself(&self, of: &Shape, cost: u32, taking: Taking) -> Verdict {
+        let mut verdict = self.here(of, &self.shares, Judge::Local, cost, taking);
+        for (standing, whole) in verdict.standings.iter_mut().zip(&self.limits) {
+            if standing.wait == Wait::Forever && u64::from(cost) <= whole.quota() {
+                standing.wait = Wait::For(SECOND);
+            }
+        }
+        Verdict::of(verdict.allowed, Judge::Local, verdict.standings)
     }
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::clock::SECOND;
+use crate::clock::{DAY, SECOND};
 use crate::structures::Rate;
 
 const START: u64 = 1_000_000_000;
@@ -37,6 +37,36 @@ fn most_within(allowed: &[(u64, u32)], window: u64) -> u64 {
 fn requests() -> impl Strategy<Value = Vec<(u64, u32)>> {
     let later = prop_oneof![0..200_u64, 0..100_000_u64, 0..1_500_000_u64];
     prop::collection::vec((later, 1..4_u32), 1..200)
+}
+
+/// Two handles with other limits had one row of one name. Its time was that of the one who came last, and was over
+/// when theirs was at rest: five a day were five in two seconds, once the other had asked. Now each limit is kept as
+/// long as it counts.
+#[test]
+fn one_who_asks_under_other_limits_forgets_nothing() {
+    let table = Table::default();
+    let daily = [Limit::sliding_log(5, DAY)];
+    let fast = [Limit::token_bucket(Rate::per_second(10), 10)];
+    let ask = |limits: &[Limit], secs: u64, cost: u32| {
+        judge(&table, b"k", limits, at(START + secs * 1_000_000), cost, Taking::Yes).0
+    };
+    assert!(ask(&daily, 0, 5));
+    for secs in [0, 2, 60, 3600] {
+        assert!(ask(&fast, secs, 1));
+        assert!(!ask(&daily, secs + 1, 1), "after {secs} s");
+    }
+    assert!(ask(&daily, 24 * 3600, 5));
+}
+
+/// A burst that somebody else opened smaller does not cut what this one has.
+#[test]
+fn a_quota_that_changed_is_that_of_who_asks() {
+    let table = Table::default();
+    let of = |burst: u32| [Limit::token_bucket(Rate::per_hour(1), burst)];
+    assert!(judge(&table, b"k", &of(3), at(START), 1, Taking::Yes).0);
+    assert!(!judge(&table, b"k", &of(9), at(START), 3, Taking::Yes).0, "two were left");
+    let (_, each) = judge(&table, b"k", &of(9), at(START + 5 * 3_600_000_000), 1, Taking::No);
+    assert_eq!(each[0].remaining, 7, "and five came since");
 }
 
 proptest! {
