@@ -254,6 +254,11 @@ async fn boards_of_keys_and_seasons_are_apart(scene: &Scene) {
     }
     assert_eq!(top(&weekly.seasons_ago(1)).await, "ann 1");
     assert_eq!(top(&endless).await, "ann 3");
+    // One that is no longer kept takes nothing, and is not there to be read.
+    let why = weekly.seasons_ago(2).submit("ann", 1).await.unwrap_err();
+    assert_eq!(why.kind(), ErrorKind::Config);
+    assert!(why.to_string().contains("no longer kept"), "{why}");
+    assert_eq!(weekly.seasons_ago(u32::MAX).count().await.unwrap(), 0);
     assert_eq!((spring.season(), endless.season()), ("spring".into(), "all".into()));
     let week = weekly.season();
     assert!(week.len() == 8 && week.contains("-W"), "{week}");

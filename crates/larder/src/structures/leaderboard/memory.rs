@@ -21,7 +21,7 @@ pub(super) struct Board {
     /// The best first.
     rows: Vec<Place>,
     places: HashMap<Arc<[u8]>, (i64, u64)>,
-    /// Scoring many orders were given.
+    /// How many orders were given.
     given: u64,
     bytes: usize,
 }

@@ -39,7 +39,7 @@ use season::Period;
 const SCORE_MOST: i64 = (1 << 53) - 1;
 const MEMBER_BYTES_MAX: usize = 512;
 const MEMBERS_MOST: usize = 100_000_000;
-/// Scoring many members one call may name or ask for.
+/// How many members one call may name or ask for.
 const BATCH_MAX: usize = 1000;
 
 /// Which score is the better one.
@@ -81,9 +81,9 @@ pub struct Standing<M> {
 pub struct BoardPage<M> {
     /// Those asked for. The rank of one that cannot be read is missing here.
     pub standings: Vec<Standing<M>>,
-    /// Scoring many could not be read, since they are of another type. They keep their ranks.
+    /// How many could not be read, since they are of another type. They keep their ranks.
     pub unreadable: usize,
-    /// Scoring many members the whole board has.
+    /// How many members the whole board has.
     pub count: u64,
 }
 
@@ -169,14 +169,14 @@ impl LeaderboardBuilder {
         self
     }
 
-    /// For how many of its own lengths a season can still be read after its end. 1, the one before this;
-    /// at most 1000. For seasons of the calendar.
+    /// For how many seasons after its end one can still be read. 1: until the next has ended too; at most 1000. For
+    /// seasons of the calendar. Nothing is submitted to one that is no longer kept.
     pub fn seasons_kept(mut self, count: u32) -> LeaderboardBuilder {
         self.seasons_kept = count;
         self
     }
 
-    /// Scoring many members are kept, the best. Whoever falls off is forgotten, and an increment then begins at 0.
+    /// How many members are kept, the best. Whoever falls off is forgotten, and an increment then begins at 0.
     /// In Redis any number unless told, and a million members are about 200 MB; in this process 100,000.
     pub fn members_max(mut self, count: usize) -> LeaderboardBuilder {
         self.members_max = Some(count);
@@ -190,7 +190,7 @@ impl LeaderboardBuilder {
         self
     }
 
-    /// Scoring members are written. [`Codec::MessagePack`], in which a text can be read behind its length; JSON is
+    /// How members are written. [`Codec::MessagePack`], in which a text can be read behind its length; JSON is
     /// plain. Equal members must be written alike: no maps without an order.
     pub fn codec(mut self, codec: Codec) -> LeaderboardBuilder {
         self.codec = codec;
@@ -263,7 +263,7 @@ pub struct Leaderboard<M> {
     inner: Arc<Inner>,
     /// Which of the boards of this name.
     of: Shape,
-    /// Scoring many seasons ago.
+    /// How many seasons ago.
     back: u32,
     members: PhantomData<fn(M) -> M>,
 }

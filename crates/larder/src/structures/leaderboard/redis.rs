@@ -98,7 +98,7 @@ pub(super) fn removed(reply: Reply) -> Result<Vec<Option<i64>>, FarError> {
     reply.list()?.into_iter().map(score_of).collect()
 }
 
-/// Scoring many there are, and rows.
+/// How many there are, and rows.
 pub(super) fn paged(reply: Reply, first: u64) -> Result<(u64, Vec<Ranked>), FarError> {
     let mut parts = reply.list()?.into_iter();
     let count = parts.next().ok_or_else(odd)?.count()? as u64;

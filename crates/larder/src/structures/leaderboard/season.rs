@@ -8,6 +8,7 @@ use crate::structures::Ground;
 
 const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
+const WEEK_MS: u64 = 7 * DAY_MS;
 
 /// When a new board begins. Periods are of the calendar, in UTC, as this process' clock has it: processes whose
 /// clocks differ begin a season that much apart.
@@ -43,54 +44,46 @@ impl Season {
         }
     }
 
-    /// The period that this moment is in, or one that ended before it: so many `back`.
-    pub(super) fn period(&self, unix_ms: u64, back: u32) -> Period {
-        let of = |length: u64| {
-            let begun = (unix_ms / length).saturating_sub(back.into()) * length;
-            (begun, begun + length)
+    /// The period that this moment is in, or one that ended before it: so many `back`. It is kept until so many of those
+    /// after it have ended.
+    pub(super) fn period(&self, unix_ms: u64, back: u32, kept: u32) -> Period {
+        let (back, kept) = (u64::from(back), u64::from(kept));
+        // Of periods that are all as long: when this one began, when it ends, when it is forgotten.
+        let alike = |length: u64| {
+            let begun = (unix_ms / length).saturating_sub(back) * length;
+            (begun, begun + length, begun + (1 + kept) * length)
         };
-        let (text, ends_ms) = match self {
-            Season::Endless => return Period { name: "all".into(), length_ms: 0, ends_ms: None },
-            Season::Named(name) => {
-                return Period { name: format!("n-{name}"), length_ms: 0, ends_ms: None };
-            }
+        let (name, ends_ms, expires_ms) = match self {
+            Season::Endless => return Period::endless("all".to_owned()),
+            Season::Named(name) => return Period::endless(format!("n-{name}")),
             Season::Hourly => {
-                let (begun, ends) = of(HOUR_MS);
-                (format!("{}T{:02}", Date::of(begun), begun / HOUR_MS % 24), ends)
+                let (begun, ends, expires) = alike(HOUR_MS);
+                (format!("{}T{:02}", Date::of(begun), begun / HOUR_MS % 24), ends, expires)
             }
             Season::Daily => {
-                let (begun, ends) = of(DAY_MS);
-                (Date::of(begun).to_string(), ends)
+                let (begun, ends, expires) = alike(DAY_MS);
+                (Date::of(begun).to_string(), ends, expires)
             }
             Season::Weekly => {
                 // The first of January 1970 was a Thursday: weeks that begin on Thursday, moved by four days. A
                 // week has the year and the number that its Thursday has.
-                let monday = (unix_ms + 3 * DAY_MS) / (7 * DAY_MS);
-                let thursday = monday.saturating_sub(back.into()) * 7 * DAY_MS;
+                let week = ((unix_ms + 3 * DAY_MS) / WEEK_MS).saturating_sub(back);
+                let thursday = week * WEEK_MS;
                 let date = Date::of(thursday);
-                let week = date.day_of_year(thursday) / 7 + 1;
-                (format!("{:04}-W{week:02}", date.year), thursday + 4 * DAY_MS)
+                let number = date.day_of_year(thursday) / 7 + 1;
+                let ends = thursday + 4 * DAY_MS;
+                (format!("{:04}-W{number:02}", date.year), ends, ends + kept * WEEK_MS)
             }
             Season::Monthly => {
                 let date = Date::of(unix_ms);
-                let months =
-                    (date.year * 12 + u64::from(date.month - 1)).saturating_sub(back.into());
-                let begins = |months: u64| days_before(months / 12, months % 12 + 1) * DAY_MS;
-                let (year, month) = (months / 12, months % 12 + 1);
-                let (begun, ends) = (begins(months), begins(months + 1));
-                return Period {
-                    name: format!("{year:04}-{month:02}"),
-                    length_ms: ends - begun,
-                    ends_ms: Some(ends),
-                };
+                let month = date.year * 12 + u64::from(date.month - 1);
+                let month = month.saturating_sub(back).max(1970 * 12);
+                let begins = |month: u64| days_before(month / 12, month % 12 + 1) * DAY_MS;
+                let name = format!("{:04}-{:02}", month / 12, month % 12 + 1);
+                (name, begins(month + 1), begins(month + 1 + kept))
             }
         };
-        let length_ms = match self {
-            Season::Hourly => HOUR_MS,
-            Season::Daily => DAY_MS,
-            _ => 7 * DAY_MS,
-        };
-        Period { name: text, length_ms, ends_ms: Some(ends_ms) }
+        Period { name, ends_ms: Some(ends_ms), expires_ms: Some(expires_ms) }
     }
 }
 
@@ -98,15 +91,16 @@ impl Season {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Period {
     pub(super) name: String,
-    length_ms: u64,
     /// Milliseconds since 1970. `None`: by itself it never does.
+    #[cfg_attr(not(test), allow(dead_code, reason = "what it is forgotten after"))]
     ends_ms: Option<u64>,
+    /// When it is forgotten; milliseconds since 1970.
+    pub(super) expires_ms: Option<u64>,
 }
 
 impl Period {
-    /// When it is forgotten, that many of its own lengths after its end; milliseconds since 1970.
-    pub(super) fn expires_ms(&self, kept: u32) -> Option<u64> {
-        self.ends_ms.map(|ends| ends.saturating_add(self.length_ms.saturating_mul(kept.into())))
+    fn endless(name: String) -> Period {
+        Period { name, ends_ms: None, expires_ms: None }
     }
 }
 
@@ -172,7 +166,7 @@ mod tests {
     ];
 
     fn name(season: &Season, secs: u64, back: u32) -> String {
-        season.period(secs * 1000, back).name
+        season.period(secs * 1000, back, 1).name
     }
 
     #[test]
@@ -185,32 +179,48 @@ mod tests {
         }
     }
 
-    /// 130 years of periods, and three of hours: each ends where the next begins, which has another name.
+    /// 130 years of periods, and three of hours: each ends where the next begins, which has another name, and one that
+    /// is kept for so many is there until those have ended.
     #[test]
     fn periods_follow_one_another() {
         for season in [Season::Hourly, Season::Daily, Season::Weekly, Season::Monthly] {
             let mut now = 0;
-            let mut last = season.period(now, 0);
+            let mut last = season.period(now, 0, 1);
             let years = if season == Season::Hourly { 3 } else { 130 };
             while now < years * 366 * DAY_MS {
                 let ends = last.ends_ms.unwrap();
-                assert_eq!(season.period(ends - 1, 0), last, "{season:?}");
-                let next = season.period(ends, 0);
-                assert_ne!(next.name, last.name);
+                assert_eq!(season.period(ends - 1, 0, 1), last, "{season:?}");
+                let next = season.period(ends, 0, 1);
                 assert!(next.name > last.name, "they sort as they follow");
-                assert_eq!(season.period(ends, 1), last, "{season:?}: one back");
-                assert_eq!(next.ends_ms.unwrap() - next.length_ms, ends);
+                assert_eq!(season.period(ends, 1, 1), last, "{season:?}: one back");
+                assert_eq!(last.expires_ms, next.ends_ms, "{season:?}: kept for one more");
+                assert_eq!(season.period(ends - 1, 0, 0).expires_ms, Some(ends));
                 (last, now) = (next, ends);
             }
         }
     }
 
+    /// April was gone on the last day of May: it had been kept for as long as it had been, thirty days.
     #[test]
-    fn a_season_is_forgotten_so_many_of_its_lengths_after_its_end() {
-        let week = Season::Weekly.period(1_795_680_000_000, 0);
-        assert_eq!(week.ends_ms, Some(1_795_996_800_000), "Monday, the 30th of November 2026");
-        assert_eq!(week.expires_ms(2), week.ends_ms.map(|ends| ends + 14 * DAY_MS));
-        assert_eq!(Season::named("x").period(1, 0).expires_ms(2), None);
-        assert_eq!(Season::Endless.period(1, 9).name, "all");
+    fn a_month_is_kept_for_the_whole_of_the_next() {
+        let april = Season::Monthly.period(1_776_000_000_000, 0, 1);
+        assert_eq!(april.name, "2026-04");
+        let june = Season::Monthly.period(1_782_000_000_000, 0, 0);
+        assert_eq!(june.name, "2026-06");
+        assert_eq!(april.expires_ms, Season::Monthly.period(1_782_000_000_000, 1, 0).ends_ms);
+        assert_eq!(april.expires_ms, Some(1_780_272_000_000), "the first of June 2026");
+    }
+
+    #[test]
+    fn nobody_goes_back_before_the_beginning() {
+        for season in [Season::Hourly, Season::Daily, Season::Weekly, Season::Monthly] {
+            let first = season.period(0, 0, 1);
+            for back in [30_000, u32::MAX] {
+                assert!(season.period(1_795_680_000_000, back, 1000).name >= first.name);
+            }
+            assert_eq!(season.period(1_795_680_000_000, u32::MAX, 1).name, first.name);
+        }
+        assert_eq!(Season::named("x").period(1, 5, 2).expires_ms, None);
+        assert_eq!(Season::Endless.period(1, 9, 1).name, "all");
     }
 }

@@ -2,6 +2,8 @@
 
 use std::borrow::Borrow;
 
+#[cfg(feature = "redis")]
+use super::redis as in_redis;
 use super::*;
 
 impl<M: Serialize + DeserializeOwned> Leaderboard<M> {
@@ -33,7 +35,7 @@ impl<M: Serialize + DeserializeOwned> Leaderboard<M> {
     /// One round trip, O(log n).
     ///
     /// # Errors
-    /// [`ErrorKind::Config`]: a score of 2⁵³ or more. [`ErrorKind::Encode`]: the member cannot be written, or is more
+    /// [`ErrorKind::Config`]: a score of 2⁵³ or more, or a season that is no longer kept. [`ErrorKind::Encode`]: the member cannot be written, or is more
     /// than 512 bytes. [`ErrorKind::Far`]: Redis did not do it. [`ErrorKind::Unconfirmed`]: it did not say
     /// whether; repeating it is harmless, but a tie may then be another's. [`ErrorKind::Closed`]: the handle is.
     pub async fn submit<Q>(&self, member: &Q, score: i64) -> Result<Placed, Error>
@@ -117,7 +119,7 @@ impl<M: Serialize + DeserializeOwned> Leaderboard<M> {
             #[cfg(feature = "redis")]
             Road::Redis(commands, names) => {
                 let asked = commands.ask(names.remove(&members)).await;
-                let removed = asked.and_then(|answer| redis::removed(answer.into()));
+                let removed = asked.and_then(|answer| in_redis::removed(answer.into()));
                 removed.map_err(|why| not_done(&self.of, "remove a member of", why))?
             }
         };
@@ -170,7 +172,7 @@ impl<M: Serialize + DeserializeOwned> Leaderboard<M> {
             #[cfg(feature = "redis")]
             Road::Redis(commands, names) => {
                 let asked = commands.ask(names.page(better, first, count)).await;
-                let paged = asked.and_then(|answer| redis::paged(answer.into(), first));
+                let paged = asked.and_then(|answer| in_redis::paged(answer.into(), first));
                 paged.map_err(|why| not_read(&self.of, "read", why))?
             }
         };
@@ -201,7 +203,7 @@ impl<M: Serialize + DeserializeOwned> Leaderboard<M> {
             Road::Redis(commands, names) => {
                 let better = self.inner.settings.better;
                 let asked = commands.ask(names.around(better, &member, beside)).await;
-                let read = asked.and_then(|answer| redis::surrounded(answer.into()));
+                let read = asked.and_then(|answer| in_redis::surrounded(answer.into()));
                 read.map_err(|why| not_read(&self.of, "read", why))?
             }
         };
@@ -249,7 +251,7 @@ impl<M: Serialize + DeserializeOwned> Leaderboard<M> {
         Ok(each.collect())
     }
 
-    /// Scoring many members there are.
+    /// How many members there are.
     ///
     /// # Cost
     /// One round trip, O(1).
@@ -275,8 +277,10 @@ impl<M: Serialize + DeserializeOwned> Leaderboard<M> {
         pairs: &[(Vec<u8>, i64)],
     ) -> Result<Vec<Placed>, Error> {
         let settings = &self.inner.settings;
-        let expiry = self.expiry();
-        let reached = match self.road()? {
+        // Once: a season that ends meanwhile must not give its end to the next.
+        let period = self.period();
+        let expiry = self.expiry(&period)?;
+        let reached = match self.road_to(&period)? {
             Road::Memory(kept, name) => kept.write(&name, self.now(), |board| {
                 board.turn(settings.better);
                 let most = settings.members_max.unwrap_or(memory::MEMBERS_MAX);
@@ -297,7 +301,7 @@ impl<M: Serialize + DeserializeOwned> Leaderboard<M> {
                 let most = settings.members_max.unwrap_or(0);
                 let call = names.submit(how, settings.better, most, expiry, pairs);
                 let asked = commands.ask(call).await;
-                let submitted = asked.and_then(|answer| redis::submitted(answer.into()));
+                let submitted = asked.and_then(|answer| in_redis::submitted(answer.into()));
                 submitted.map_err(|why| not_done(&self.of, "submit to", why))?
             }
         };
@@ -319,7 +323,7 @@ impl<M: Serialize + DeserializeOwned> Leaderboard<M> {
             Road::Redis(commands, names) => {
                 let better = self.inner.settings.better;
                 let asked = commands.ask(names.standings(better, &members)).await;
-                let read = asked.and_then(|answer| redis::standing(answer.into()));
+                let read = asked.and_then(|answer| in_redis::standing(answer.into()));
                 read.map_err(|why| not_read(&self.of, "read", why))
             }
         }
@@ -365,20 +369,24 @@ impl<M: Serialize + DeserializeOwned> Leaderboard<M> {
 enum Road<'a> {
     Memory(&'a Kept<Board>, Vec<u8>),
     #[cfg(feature = "redis")]
-    Redis(&'a crate::redis::Commands, redis::Names),
+    Redis(&'a crate::redis::Commands, in_redis::Names),
 }
 
 impl<M> Leaderboard<M> {
     fn road(&self) -> Result<Road<'_>, Error> {
+        self.road_to(&self.period())
+    }
+
+    fn road_to(&self, period: &Period) -> Result<Road<'_>, Error> {
         let ground = &self.inner.settings.ground;
         ground.check_open(&self.inner.shape)?;
-        let season = self.period().name;
+        let season = &period.name;
         match (ground.side(), &self.inner.kept) {
             #[cfg(feature = "redis")]
             (Side::Redis(commands), _) => {
-                Ok(Road::Redis(commands, redis::Names::of(&self.of, &season)))
+                Ok(Road::Redis(commands, in_redis::Names::of(&self.of, season)))
             }
-            (_, Some(kept)) => Ok(Road::Memory(kept, self.of.part(&season).bytes().to_vec())),
+            (_, Some(kept)) => Ok(Road::Memory(kept, self.of.part(season).bytes().to_vec())),
             (Side::Memory(_), None) => {
                 let text = format!("{} has no place", self.inner.shape);
                 Err(Error::new(ErrorKind::Config, text))
@@ -392,15 +400,25 @@ impl<M> Leaderboard<M> {
 
     fn period(&self) -> Period {
         let settings = &self.inner.settings;
-        settings.season.period(settings.ground.clock().unix_ms(), self.back)
+        let now = settings.ground.clock().unix_ms();
+        settings.season.period(now, self.back, settings.seasons_kept)
     }
 
-    fn expiry(&self) -> Expiry {
+    /// # Errors
+    /// `Config`: it is over, and so is the time that it was kept for.
+    fn expiry(&self, period: &Period) -> Result<Expiry, Error> {
         let settings = &self.inner.settings;
-        match (self.period().expires_ms(settings.seasons_kept), settings.expire_after) {
-            (Some(at), _) => Expiry::At(at),
-            (None, Some(_)) => Expiry::Idle(ms(settings.expire_after)),
-            (None, None) => Expiry::Never,
+        match (period.expires_ms, settings.expire_after) {
+            (Some(at), _) if at <= settings.ground.clock().unix_ms() => {
+                let text = format!(
+                    "nothing is submitted to {} of {}: it is no longer kept (seasons_kept is {})",
+                    self.inner.shape, period.name, settings.seasons_kept
+                );
+                Err(Error::new(ErrorKind::Config, text))
+            }
+            (Some(at), _) => Ok(Expiry::At(at)),
+            (None, Some(_)) => Ok(Expiry::Idle(ms(settings.expire_after))),
+            (None, None) => Ok(Expiry::Never),
         }
     }
 }
