@@ -208,6 +208,35 @@ async fn other_types_under_our_names_are_told_and_nothing_is_lost() {
     .await;
 }
 
+/// A hundred and fifty jobs are being worked on, and one of a worker that is gone stands behind them all.
+#[tokio::test]
+async fn one_that_was_left_behind_is_found_among_many() {
+    let scene = Scene::single().await;
+    let builder = || scene.larder.queue("mails").look_every(20 * MILLI);
+    let holds: Queue<String> = builder().visibility(larder::HOUR).open().unwrap();
+    for number in 0..151 {
+        push(&holds, &number.to_string()).await;
+    }
+    let mut held = Vec::new();
+    while held.len() < 150 {
+        held.extend(holds.claim_many(50, Duration::ZERO).await.unwrap());
+    }
+    let left = claimed(&holds).await;
+    let last = left.body().clone();
+    // As if nobody had heard of its worker for a second.
+    let jobs = name(&scene, "jobs");
+    let entry: Vec<redis::Value> =
+        scene.says("XREVRANGE", jobs.as_bytes(), &["+", "-", "COUNT", "1"]).unwrap();
+    let redis::Value::Array(entry) = &entry[0] else { panic!("an entry has parts") };
+    let entry: String = redis::from_redis_value_ref(&entry[0]).unwrap();
+    let idle = ["larder", "x", "0", &entry, "IDLE", "3000000", "JUSTID"];
+    let _: Vec<String> = scene.says("XCLAIM", jobs.as_bytes(), &idle).unwrap();
+    let looks: Queue<String> = builder().visibility(20 * larder::MINUTE).open().unwrap();
+    let job = looks.claim(Duration::ZERO).await.unwrap().expect("it is found at the first look");
+    assert_eq!(*job.body(), last);
+    drop(left);
+}
+
 #[tokio::test]
 async fn a_consumer_is_forgotten_only_when_it_holds_nothing() {
     let scene = Scene::single().await;

@@ -5,7 +5,8 @@
 -- ARGV[5] attempts at most   ARGV[6] dead letters at most   ARGV[7] where the last look for the gone ended, or '0-0'
 -- returns {jobs, where this look ended, ms until the next is due or -1, buried}; a job is
 --         {entry, id, attempts that failed, deliveries, pushed at ms, body}
--- cost    O(jobs moved, taken over and taken), each at most 100; one round trip
+-- cost    O(jobs moved, taken over and taken), each at most 100, and 200 claims looked at for each that is
+--         wanted; one round trip
 -- why Lua: a job that is due must not be in two places, and a poisonous one must not be handed out once too often
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -62,9 +63,16 @@ local function take(entry, deliveries)
   jobs[#jobs + 1] = { entry[1], fields.j or '0', failed, deliveries, fields.t or '0', fields.b or '' }
 end
 
-local cursor = '0-0'
-local gone = group_of({ 'XAUTOCLAIM', KEYS[1], group, consumer, ARGV[4], ARGV[7], 'COUNT', count })
-if gone then
+-- One look passes ten claims for each job that is wanted; several, so that one job that was left behind is found
+-- among a thousand that are being worked on.
+local cursor, known = ARGV[7], true
+for _ = 1, 20 do
+  local gone = group_of({ 'XAUTOCLAIM', KEYS[1], group, consumer, ARGV[4], cursor, 'COUNT', count - #jobs })
+  known = gone ~= nil
+  if not known then
+    cursor = '0-0'
+    break
+  end
   if gone.err then
     return gone
   end
@@ -75,6 +83,11 @@ if gone then
       take(entry, pending[1][4])
     end
   end
+  if cursor == '0-0' or #jobs == count then
+    break
+  end
+end
+if known then
   if #jobs < count then
     local fresh = redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', count - #jobs, 'STREAMS', KEYS[1], '>')
     if fresh then
