@@ -251,6 +251,46 @@ async fn a_lost_reply_is_unconfirmed_and_nothing_is_lost() {
         .await;
 }
 
+/// Whoever waits gives up in the middle, again and again: what was on its way is taken by a later one.
+#[tokio::test]
+async fn what_went_astray_on_its_way_is_put_back_while_the_process_lives() {
+    let server = Server::start();
+    let proxy = Proxy::to(&server);
+    let larder = Larder::builder("test").redis(proxy.url()).require_far();
+    let larder = larder.invalidate_deadline(300 * MILLI).open().await.unwrap();
+    let list: Fifo<String> = larder.fifo("orders").silence(SECOND).open().unwrap();
+    push(&list, "a").await;
+    // The reply to this take is lost, and the item stands in our list with nobody behind it.
+    proxy.hold(1);
+    assert!(list.take(Duration::ZERO).await.is_err());
+    proxy.let_go();
+    let mut item = soon("it is found", async {
+        loop {
+            if let Ok(Some(item)) = list.take(100 * MILLI).await {
+                break item;
+            }
+        }
+    })
+    .await;
+    assert_eq!(item.body(), "a");
+    assert_eq!(item.done().await.unwrap(), Finished::Done);
+    for number in 0..20 {
+        push(&list, &number.to_string()).await;
+        let _ = tokio::time::timeout(Duration::from_micros(50 * number), list.take(NEVER)).await;
+    }
+    let mut seen = HashSet::new();
+    while seen.len() < 20 {
+        let mut item = taken(&list).await;
+        seen.insert(item.body().clone());
+        let _ = item.done().await.unwrap();
+    }
+    // What somebody has in hand is never put back.
+    push(&list, "held").await;
+    let mut held = taken(&list).await;
+    assert!(list.take(3 * SECOND).await.unwrap().is_none());
+    assert_eq!(held.done().await.unwrap(), Finished::Done);
+}
+
 #[tokio::test]
 async fn a_full_memory_and_other_types_are_told() {
     let server = Server::with(&["--maxmemory-policy", "noeviction"]);
@@ -304,7 +344,7 @@ async fn a_slot_is_moved_under_traffic_and_every_item_is_done() {
     let taking = tokio::spawn(async move {
         loop {
             let Ok(Some(mut item)) = other.take(SECOND).await else { continue };
-            if item.done().await.is_ok() {
+            if item.done().await.is_ok_and(|done| done == Finished::Done) {
                 seen.lock().unwrap().insert(item.body().clone());
             }
         }

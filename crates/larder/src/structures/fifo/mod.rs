@@ -5,7 +5,8 @@
 //! that is gone is put back by whoever takes next. There is no count of attempts, no delay and no dead letter beside
 //! the list of what cannot be read: for those there is [`Queue`](super::Queue).
 //!
-//! One task for each handle that has taken something says that the process lives; it ends with the handle.
+//! One task for each handle that has taken something says that the process lives, and puts back what went astray on
+//! its way to it; it ends with the handle.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -276,6 +277,23 @@ impl Inner {
         }
     }
 
+    /// In this process nothing goes astray: what is taken is in somebody's hand.
+    fn is_taken(&self, item: &[u8]) {
+        let _ = item;
+        #[cfg(feature = "redis")]
+        if let Place::Redis(list) = &self.place {
+            list.is_taken(item);
+        }
+    }
+
+    fn is_let_go(&self, item: &[u8]) {
+        let _ = item;
+        #[cfg(feature = "redis")]
+        if let Place::Redis(list) = &self.place {
+            list.is_let_go(item);
+        }
+    }
+
     async fn reject(&self, item: &[u8]) -> Result<bool, Error> {
         match &self.place {
             #[cfg(feature = "redis")]
@@ -320,7 +338,8 @@ impl<T: Serialize + DeserializeOwned> Fifo<T> {
     /// are gone. While it waits, the one who waits in this process holds a connection of its own.
     ///
     /// # Dropping the future
-    /// An item that was on its way to it is put back when the process is gone: better wait for a short time, often.
+    /// An item that was on its way to it is put back when it was in nobody's hand for two thirds of the
+    /// [`silence`](FifoBuilder::silence).
     ///
     /// # Errors
     /// [`ErrorKind::Far`], also with a full memory: to take is to write. [`ErrorKind::Closed`] after `close`.
@@ -337,6 +356,7 @@ impl<T: Serialize + DeserializeOwned> Fifo<T> {
             match item.map(|bytes| (inner.rules.codec.decode(&bytes), bytes)) {
                 Some((Ok(body), bytes)) => {
                     let (inner, runtime) = (inner.clone(), Handle::current());
+                    inner.is_taken(&bytes);
                     return Ok(Some(Item { body, bytes, inner, runtime, ended: false }));
                 }
                 Some((Err(why), bytes)) => {
@@ -380,9 +400,10 @@ impl<T: fmt::Debug> fmt::Debug for Item<T> {
 
 impl<T> Drop for Item<T> {
     fn drop(&mut self) {
+        self.inner.is_let_go(&self.bytes);
         if !self.ended {
             let (inner, bytes) = (self.inner.clone(), std::mem::take(&mut self.bytes));
-            // It ends with its answer or its deadline. Unheard, it is put back when the process is gone.
+            // It ends with its answer or its deadline. Unheard, the task that says that we live finds it.
             self.runtime.spawn(async move { inner.put_back(&bytes).await });
         }
     }

@@ -8,11 +8,13 @@
 if redis.call('EXISTS', KEYS[3]) == 1 then
   return -1
 end
-local moved = 0
-while moved < 100 and redis.call('LMOVE', KEYS[4], KEYS[1], 'LEFT', 'RIGHT') do
-  moved = moved + 1
+-- So many and no more: on a slot that is on its way a key must not be asked for after it was removed.
+local there = redis.call('LLEN', KEYS[4])
+local moved = math.min(there, 100)
+for _ = 1, moved do
+  redis.call('LMOVE', KEYS[4], KEYS[1], 'LEFT', 'RIGHT')
 end
-if moved < 100 then
+if moved == there then
   local time = redis.call('TIME')
   local seen = tonumber(redis.call('ZSCORE', KEYS[2], ARGV[1]) or 0)
   -- Not at once: a consumer that was only paused may be given an item before it has said that it lives.

@@ -1,5 +1,7 @@
 //! A list in Redis, and for each consumer one of what it has taken.
 
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -18,8 +20,10 @@ pub(crate) static PUT_BACK: Script = Script::new(include_str!("put_back.lua"));
 pub(crate) static REJECT: Script = Script::new(include_str!("reject.lua"));
 pub(crate) static RECOVER: Script = Script::new(include_str!("recover.lua"));
 
-/// A consumer that was not seen for so long is forgotten, once what it had is put back.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+/// A consumer that was not seen for so long, or for four times the silence, is forgotten once what it had is put back.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
+/// How many items one look at what we have taken ourselves sees.
+const OWN_MAX: usize = 1000;
 /// How many consumers one look sees.
 const CONSUMERS_MAX: usize = 1000;
 
@@ -35,6 +39,12 @@ pub(super) struct List {
     consumer: String,
     /// When we looked for consumers that are gone.
     looked: Mutex<Moment>,
+    /// Where the next look at the consumers begins.
+    page: AtomicUsize,
+    /// What somebody in this process has in hand, and how often.
+    in_hand: Mutex<HashMap<Vec<u8>, usize>>,
+    /// What stood in our list and was in nobody's hand when we last looked.
+    astray: Mutex<HashMap<Vec<u8>, usize>>,
     /// One at a time waits at the server; the others of the process wait for their turn.
     seat: Semaphore,
     private: Mutex<Option<Private>>,
@@ -51,6 +61,9 @@ impl List {
             lease: shape.part(&format!("lease.{consumer}")),
             taken: shape.part(&format!("taken.{consumer}")),
             looked: Mutex::new(Moment::NEVER),
+            page: AtomicUsize::new(0),
+            in_hand: Mutex::default(),
+            astray: Mutex::default(),
             commands,
             shape,
             consumer,
@@ -89,6 +102,54 @@ impl List {
         self.commands.ask(self.about_us(rules, "hold")).await.map(drop)
     }
 
+    /// Somebody has it in hand.
+    pub(super) fn is_taken(&self, item: &[u8]) {
+        *self.in_hand.lock().entry(item.to_vec()).or_default() += 1;
+    }
+
+    /// Nobody has this one in hand any more.
+    pub(super) fn is_let_go(&self, item: &[u8]) {
+        let mut in_hand = self.in_hand.lock();
+        if let Some(count) = in_hand.get_mut(item) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                in_hand.remove(item);
+            }
+        }
+    }
+
+    /// Puts back what stands in our own list, and has been in nobody's hand at this look and the one before: the
+    /// answer that brought it was lost, or nobody waited for it any more.
+    async fn find_astray(&self) -> Result<(), FarError> {
+        let own = Call::new("LRANGE", &self.taken).arg(0).arg(OWN_MAX - 1);
+        let own = Reply::from(self.commands.ask(own).await?).parts();
+        let mut astray: HashMap<Vec<u8>, usize> = HashMap::new();
+        for item in own.into_iter().filter_map(|item| item.bytes().ok()) {
+            *astray.entry(item).or_default() += 1;
+        }
+        {
+            let in_hand = self.in_hand.lock();
+            astray.retain(|item, count| {
+                *count = count.saturating_sub(in_hand.get(item).copied().unwrap_or(0));
+                *count > 0
+            });
+        }
+        let before = std::mem::take(&mut *self.astray.lock());
+        let mut calls = Vec::new();
+        for (item, count) in &astray {
+            for _ in 0..before.get(item).copied().unwrap_or(0).min(*count) {
+                let call = Call::script(&PUT_BACK, &[&self.items, &self.taken]);
+                calls.push(call.arg(item.as_slice()));
+            }
+        }
+        *self.astray.lock() = astray;
+        if !calls.is_empty() {
+            tracing::info!(fifo = %self.shape, items = calls.len(), "put back what nobody has in hand");
+            self.commands.ask_all(calls).await?;
+        }
+        Ok(())
+    }
+
     /// Puts back what those had who are gone. It is for whoever takes next, and no fault of theirs if it fails.
     async fn recover(&self, rules: &Rules) {
         let clock = self.commands.clock();
@@ -101,14 +162,19 @@ impl List {
             }
             *looked = clock.now().minus(clock.up_to(every / 4));
         }
-        if let Err(why) = self.try_to_recover().await {
+        if let Err(why) = self.try_to_recover(rules).await {
             tracing::debug!(fifo = %self.shape, %why, "what the gone had taken was not put back");
         }
     }
 
-    async fn try_to_recover(&self) -> Result<(), FarError> {
-        let all = Call::new("ZRANGE", &self.consumers).arg(0).arg(CONSUMERS_MAX - 1);
+    async fn try_to_recover(&self, rules: &Rules) -> Result<(), FarError> {
+        // A page at each look, so that those who cannot be forgotten yet do not hide the others.
+        let from = self.page.load(Ordering::Acquire);
+        let all = Call::new("ZRANGE", &self.consumers).arg(from).arg(from + CONSUMERS_MAX - 1);
         let all = Reply::from(self.commands.ask(all).await?).parts();
+        let next = if all.len() < CONSUMERS_MAX { 0 } else { from + CONSUMERS_MAX };
+        self.page.store(next, Ordering::Release);
+        let forgotten_after = FORGOTTEN_AFTER.max(rules.silence * 4);
         let mut calls = Vec::new();
         for other in all.into_iter().filter_map(Reply::shown) {
             // It becomes part of a name: nothing but what we wrote ourselves may.
@@ -119,7 +185,7 @@ impl List {
             let lease = self.shape.part(&format!("lease.{other}"));
             let taken = self.shape.part(&format!("taken.{other}"));
             let call = Call::script(&RECOVER, &[&self.items, &self.consumers, &lease, &taken]);
-            calls.push(call.arg(other).arg(FORGOTTEN_AFTER.as_secs()));
+            calls.push(call.arg(other).arg(forgotten_after.as_secs()));
         }
         let answers = self.commands.ask_each(calls).await?;
         let back: i64 = answers
@@ -142,7 +208,11 @@ impl List {
         let kept = self.private.lock().take();
         let private = match kept {
             Some(private) => Ok(private),
-            None => self.commands.private(&self.items).await,
+            None => {
+                let left = until.since(clock.now());
+                let made = clock.within(left, self.commands.private(&self.items)).await;
+                made.unwrap_or(Err(FarError::Slow))
+            }
         };
         let left = until.since(clock.now());
         let waited = match private {
@@ -210,7 +280,11 @@ pub(super) async fn live(list: std::sync::Weak<super::Inner>) {
         let Some(inner) = list.upgrade() else { return };
         let super::Place::Redis(list_here) = &inner.place else { return };
         let clock = inner.ground.clock().clone();
-        let pause = match list_here.hold(&inner.rules).await {
+        let told = match list_here.hold(&inner.rules).await {
+            Ok(()) => list_here.find_astray().await,
+            Err(why) => Err(why),
+        };
+        let pause = match told {
             Ok(()) => inner.rules.silence / 3,
             Err(FarError::Closed) => return,
             Err(_) => inner.rules.silence / 12,
