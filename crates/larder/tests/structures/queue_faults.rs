@@ -237,6 +237,23 @@ async fn one_that_was_left_behind_is_found_among_many() {
     drop(left);
 }
 
+/// Whoever waits gives up in the middle, again and again: what was on its way is another's after the visibility.
+#[tokio::test]
+async fn a_claim_that_is_given_up_loses_nothing() {
+    let scene = Scene::single().await;
+    let queue = mails(&scene.larder);
+    for number in 0..20 {
+        push(&queue, &number.to_string()).await;
+        let _ = tokio::time::timeout(Duration::from_micros(50 * number), queue.claim(SECOND)).await;
+    }
+    let mut seen = HashSet::new();
+    while seen.len() < 20 {
+        let job = claimed(&queue).await;
+        seen.insert(job.body().clone());
+        let _ = job.finish().await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_consumer_is_forgotten_only_when_it_holds_nothing() {
     let scene = Scene::single().await;

@@ -12,21 +12,37 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local group, consumer, count = ARGV[1], ARGV[2], tonumber(ARGV[3])
 
--- Under a full memory nothing is moved: the jobs wait where they are.
-local due = redis.call('ZRANGE', KEYS[2], '-inf', now, 'BYSCORE', 'LIMIT', 0, 100)
-for _, member in ipairs(due) do
-  local job, failed, pushed, body = string.match(member, '^(%x+) (%d+) (%d+) (.*)$')
+-- What is due is moved one by one, so that a hundred large ones are not in memory at once, and taken away in the
+-- end: on a slot that is on its way a key must not be asked for after it was removed.
+local moved, bytes, wait, failure = {}, 0, -1, nil
+for at = 0, 100 do
+  local head = redis.call('ZRANGE', KEYS[2], at, at, 'WITHSCORES')
+  if not head[1] then
+    break
+  end
+  wait = math.max(0, tonumber(head[2]) - now)
+  if wait > 0 or at == 100 or bytes > 1048576 then
+    break
+  end
+  wait = -1
+  local job, failed, pushed, body = string.match(head[1], '^(%x+) (%d+) (%d+) (.*)$')
   if not job then -- nobody of ours wrote it: let whoever reads it say so
-    job, failed, pushed, body = '0', 0, string.format('%.0f', now), member
+    job, failed, pushed, body = '0', 0, string.format('%.0f', now), head[1]
   end
   local added = redis.pcall('XADD', KEYS[1], '*', 'b', body, 'j', job, 'n', failed, 't', pushed)
   if added.err then
-    if not string.find(added.err, 'OOM') then
-      return added
-    end
+    failure = added
     break
   end
-  redis.call('ZREM', KEYS[2], member)
+  moved[#moved + 1] = head[1]
+  bytes = bytes + #head[1]
+end
+if #moved > 0 then
+  redis.call('ZREM', KEYS[2], unpack(moved))
+end
+-- Under a full memory nothing is moved: the jobs wait where they are.
+if failure and not string.find(failure.err, 'OOM') then
+  return failure
 end
 
 local function group_of(command)
@@ -98,9 +114,4 @@ if known then
   end
 end
 
-local wait = -1
-local next_due = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
-if next_due[2] then
-  wait = math.max(0, tonumber(next_due[2]) - now)
-end
 return { jobs, cursor, wait, buried }

@@ -65,11 +65,7 @@ impl Inner {
     /// An id that is none is a mistake of the caller's, which no server needs to be asked about.
     fn check_id(&self, id: &str) -> Result<(), Error> {
         let digits = |part: &str| part.parse::<u64>().is_ok();
-        let is_id = match id.split_once('-') {
-            Some((one, other)) => digits(one) && digits(other),
-            None => digits(id),
-        };
-        if is_id {
+        if id.split_once('-').is_some_and(|(one, other)| digits(one) && digits(other)) {
             return Ok(());
         }
         let shown: String = id.chars().take(64).collect();

@@ -74,6 +74,11 @@ impl All {
     }
 }
 
+/// What a dead letter's id means: as in Redis it has two parts.
+fn place(id: &str) -> Option<u64> {
+    id.split_once('-')?.0.parse().ok()
+}
+
 impl Desk {
     pub(super) fn push(&self, push: Push<'_>, rules: &Rules, clock: &Clock) -> Pushed {
         let now = clock.now();
@@ -220,15 +225,15 @@ impl Desk {
     }
 
     pub(super) fn dead(&self, after: Option<&str>, most: usize) -> Vec<Record> {
-        let after: u64 = after.and_then(|after| after.parse().ok()).unwrap_or(0);
+        let after = after.and_then(place).unwrap_or(0);
         let all = self.all.lock();
         let letters = all.dead.range(after + 1..).take(most);
-        letters.map(|(at, job)| Record { id: at.to_string(), ..job.clone() }).collect()
+        letters.map(|(at, job)| Record { id: format!("{at}-0"), ..job.clone() }).collect()
     }
 
     pub(super) fn replay(&self, id: &str, rules: &Rules, clock: &Clock) -> Pushed {
         let mut all = self.all.lock();
-        let Some(at) = id.parse().ok().filter(|at| all.dead.contains_key(at)) else {
+        let Some(at) = place(id).filter(|at| all.dead.contains_key(at)) else {
             return Pushed::Known;
         };
         if all.is_full(rules) {
@@ -242,6 +247,6 @@ impl Desk {
     }
 
     pub(super) fn remove(&self, id: &str) -> bool {
-        id.parse().is_ok_and(|at: u64| self.all.lock().dead.remove(&at).is_some())
+        place(id).is_some_and(|at| self.all.lock().dead.remove(&at).is_some())
     }
 }

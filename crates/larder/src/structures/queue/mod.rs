@@ -443,7 +443,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
                 }
             }
             // Nothing but what cannot be read: there may be more behind it.
-            if !had || !jobs.is_empty() {
+            if !had || !jobs.is_empty() || left.is_zero() {
                 return Ok(jobs);
             }
         }

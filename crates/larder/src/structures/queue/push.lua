@@ -20,14 +20,17 @@ if redis.call('XLEN', KEYS[1]) + redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[3
   return 0
 end
 if once ~= '' then
-  local over = redis.call('ZRANGE', KEYS[3], '-inf', now, 'BYSCORE', 'LIMIT', 0, 100)
-  if #over > 0 then
-    redis.call('ZREM', KEYS[3], unpack(over))
-  end
-  if redis.call('ZCARD', KEYS[3]) >= 1000000 then
+  local over = redis.call('ZRANGE', KEYS[3], '-inf', '(' .. string.format('%.0f', now), 'BYSCORE', 'LIMIT', 0, 100)
+  if redis.call('ZCARD', KEYS[3]) - #over >= 1000000 then
     return 3
   end
+  -- Added before others are taken away: on a slot that is on its way a key must not be asked for after it was removed.
   redis.call('ZADD', KEYS[3], now + ARGV[6], once)
+  for _, name in ipairs(over) do
+    if name ~= once then
+      redis.call('ZREM', KEYS[3], name)
+    end
+  end
   if redis.call('PTTL', KEYS[3]) < tonumber(ARGV[6]) then
     redis.call('PEXPIRE', KEYS[3], ARGV[6])
   end

@@ -150,7 +150,11 @@ impl Stream {
         let kept = self.private.lock().take();
         let private = match kept {
             Some(private) => Ok(private),
-            None => self.commands.private(&self.jobs).await,
+            None => {
+                let left = until.since(clock.now());
+                let made = clock.within(left, self.commands.private(&self.jobs)).await;
+                made.unwrap_or(Err(FarError::Slow))
+            }
         };
         let left = until.since(clock.now());
         let waited = match private {

@@ -17,5 +17,5 @@ for at = 1, #letter[2], 2 do
   fields[letter[2][at]] = letter[2][at + 1]
 end
 redis.call('XADD', KEYS[1], '*', 'b', fields.b or '', 'j', fields.j or '0', 'n', 0, 't', fields.t or '0')
-redis.call('XDEL', KEYS[3], ARGV[1])
+redis.call('XDEL', KEYS[3], letter[1])
 return 1

@@ -143,7 +143,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
                             continue;
                         }
                         let (work, queue) = (work.clone(), self.clone());
-                        under_way.spawn(async move { queue.work(job, &*work).await });
+                        under_way.spawn(async move { queue.work(job, work).await });
                     }
                 }
                 Err(why) if why.kind() == ErrorKind::Closed => break,
@@ -162,9 +162,9 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
         count.send_replace(0);
     }
 
-    async fn work<F, Working, E>(&self, job: Job<T>, work: &F)
+    async fn work<F, Working, E>(&self, job: Job<T>, work: Arc<F>)
     where
-        F: Fn(T, Delivery) -> Working,
+        F: Fn(T, Delivery) -> Working + Send + Sync + 'static,
         Working: Future<Output = Result<(), E>> + Send + 'static,
         E: fmt::Display + Send + 'static,
     {
@@ -172,7 +172,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
         let delivery = hold.delivery();
         // In a set of its own, so that a panic is its and it is dropped with us.
         let mut alone = JoinSet::new();
-        alone.spawn(work(body, delivery));
+        alone.spawn(async move { work(body, delivery).await });
         let failed = match alone.join_next().await {
             Some(Ok(Ok(()))) => None,
             Some(Ok(Err(why))) => Some(why.to_string()),
