@@ -97,6 +97,9 @@ pub enum Removal {
     NotThere,
 }
 
+/// How many waits of locks hold a connection of their own.
+const SEATS: usize = 16;
+
 /// What all structures of a process stand on. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Ground {
@@ -105,6 +108,8 @@ pub(crate) struct Ground {
     clock: Clock,
     /// By `close`. In Redis the connections say so themselves; what is in this process has none.
     closed: Arc<AtomicBool>,
+    /// How many locks of the process may wait at the server at once.
+    seats: Arc<tokio::sync::Semaphore>,
     /// The handle it was opened by. As of a cache: while there is a view there is what it looks at.
     _handle: Option<Arc<dyn Any + Send + Sync>>,
 }
@@ -154,12 +159,24 @@ impl Shelves {
 
 impl Ground {
     pub(crate) fn new(app: &str, side: Side, clock: Clock) -> Ground {
-        Ground { app: app.into(), side, clock, closed: Arc::default(), _handle: None }
+        Ground {
+            app: app.into(),
+            side,
+            clock,
+            closed: Arc::default(),
+            seats: Arc::new(tokio::sync::Semaphore::new(SEATS)),
+            _handle: None,
+        }
     }
 
     /// The same for a structure that is opened, which keeps the handle alive.
     pub(crate) fn of(&self, handle: Arc<dyn Any + Send + Sync>) -> Ground {
         Ground { _handle: Some(handle), ..self.clone() }
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn seats(&self) -> &tokio::sync::Semaphore {
+        &self.seats
     }
 
     /// From now on [`check_open`](Self::check_open) fails.

@@ -23,7 +23,9 @@ mod memory;
 #[cfg(feature = "redis")]
 pub(super) mod redis;
 
-/// Kept longer than any lock: until then a number grows by itself, and after it by the server's clock.
+/// For how long the last number is kept after the lock: until then it grows by itself, and after it by the server's
+/// clock.
+#[cfg(feature = "redis")]
 const FENCE_KEPT: Duration = DAY;
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = SECOND;
@@ -149,6 +151,22 @@ enum Place {
     Memory(Arc<memory::Desk>),
 }
 
+/// One of those that may wait at the server, of all locks of the process: each has a connection for as long.
+struct Seat<'a> {
+    #[cfg(feature = "redis")]
+    names: &'a redis::Names,
+    #[cfg(not(feature = "redis"))]
+    _none: std::convert::Infallible,
+    _one: tokio::sync::SemaphorePermit<'a>,
+}
+
+#[cfg(feature = "redis")]
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.names.rest();
+    }
+}
+
 /// What came of asking for it.
 enum Try {
     /// It is ours, with this fence.
@@ -176,7 +194,7 @@ impl Inner {
         self.ground.check_open(&self.shape)?;
         match &self.place {
             #[cfg(feature = "redis")]
-            Place::Redis(names) => names.acquire(token, self.rules.time, FENCE_KEPT).await,
+            Place::Redis(names) => names.acquire(token, self.rules.time, self.fence_kept()).await,
             Place::Memory(desk) => {
                 Ok(desk.acquire(&self.shape, token, self.rules.time, self.clock()))
             }
@@ -204,12 +222,30 @@ impl Inner {
         }
     }
 
-    async fn wait(&self, wait: Duration) {
+    async fn wait<'a>(&'a self, wait: Duration, seat: &mut Option<Seat<'a>>) {
         match &self.place {
             #[cfg(feature = "redis")]
-            Place::Redis(names) => names.wait(wait).await,
-            Place::Memory(desk) => desk.wait(&self.shape, wait, self.clock()).await,
+            Place::Redis(names) => {
+                if seat.is_none() {
+                    let one = self.ground.seats().try_acquire().ok();
+                    *seat = one.map(|one| Seat { names, _one: one });
+                }
+                match seat {
+                    Some(_) => names.wait(wait).await,
+                    None => self.clock().sleep(wait).await,
+                }
+            }
+            Place::Memory(desk) => {
+                let _ = seat;
+                desk.wait(&self.shape, wait, self.clock()).await;
+            }
         }
+    }
+
+    /// Longer than anybody can hold it.
+    #[cfg(feature = "redis")]
+    fn fence_kept(&self) -> Duration {
+        self.rules.renew_for + self.rules.time + FENCE_KEPT
     }
 
     /// Until when it is ours for sure, if the server was asked at `sent`: less what two clocks may drift apart.
@@ -270,8 +306,8 @@ impl Lock {
     /// comes first. While Redis is away it is asked again, until the wait is over.
     ///
     /// # Cost
-    /// One round trip if it is free. While it waits, the one who waits in this process holds a connection of its own, and
-    /// looks when it is given back, when its holder's time is over, and every [`look_every`](LockBuilder::look_every).
+    /// One round trip if it is free. While it waits, the one who waits in this process for this lock holds a connection of
+    /// its own, 16 for all locks of the process at most; the others only look. It looks when it is given back, when its holder's time is over, and every [`look_every`](LockBuilder::look_every).
     ///
     /// # Errors
     /// As [`try_acquire`](Self::try_acquire), when the wait is over.
@@ -282,6 +318,7 @@ impl Lock {
         let Some(Ok(_turn)) = clock.within(wait, inner.turn.acquire()).await else {
             return Ok(None);
         };
+        let mut seat = None;
         let mut attempt = Attempt::new(inner)?;
         let mut pauses = Pauses::new(clock, FIRST_PAUSE, LONGEST_PAUSE);
         loop {
@@ -296,7 +333,7 @@ impl Lock {
                     let every = inner.rules.look_every;
                     let look = (every / 2 + clock.up_to(every / 2)).min(left);
                     let over = theirs + clock.up_to(Duration::from_millis(10));
-                    inner.wait(look.min(over).max(Duration::from_millis(1))).await;
+                    inner.wait(look.min(over).max(Duration::from_millis(1)), &mut seat).await;
                 }
                 Err(why) if why.kind() != ErrorKind::Far || left.is_zero() => return Err(why),
                 Err(_) => {
@@ -402,7 +439,8 @@ impl Held {
         Held { fence, state, clock, end }
     }
 
-    /// Greater than that of any who held it before: give it to what the lock protects, and let that refuse what comes
+    /// Greater than that of any who held it before, unless Redis lost the last one (kept a day longer than the lock can be)
+    /// *and* its clock stands behind what it was: after a failover to a replica whose clock is late. Give it to what the lock protects, and let that refuse what comes
     /// with a smaller one.
     pub fn fence(&self) -> u64 {
         self.fence

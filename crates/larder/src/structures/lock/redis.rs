@@ -88,6 +88,11 @@ impl Names {
         Ok(Reply::from(answer).whole() == Some(1))
     }
 
+    /// Nobody waits any more: the connection is for others.
+    pub(super) fn rest(&self) {
+        self.private.lock().take();
+    }
+
     /// Until somebody gives it back, or for as long as `wait`. One at a time.
     pub(super) async fn wait(&self, wait: Duration) {
         let clock = self.commands.clock();
@@ -96,7 +101,11 @@ impl Names {
         let kept = self.private.lock().take();
         let private = match kept {
             Some(private) => Ok(private),
-            None => self.commands.private(&self.bell).await,
+            None => {
+                let left = until.since(clock.now());
+                let made = clock.within(left, self.commands.private(&self.bell)).await;
+                made.unwrap_or(Err(FarError::Slow))
+            }
         };
         let waited = match private {
             Ok(private) => self.wait_over(private, until.since(clock.now())).await,
