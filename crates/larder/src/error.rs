@@ -31,7 +31,8 @@ pub enum ErrorKind {
     /// The shared side failed or timed out: the call can be tried again.
     Far,
     /// Redis has not confirmed the change: an invalidation is queued and retried, and near is
-    /// bypassed for the key until then; a put may have landed, or may land later.
+    /// bypassed for the key until then; a put may have landed, or may land later; a write through the
+    /// cache is done, and only what is older is not known to be gone.
     Unconfirmed,
     /// The key cannot be used: too long, or not a name. Mend the caller.
     Key,
@@ -39,9 +40,10 @@ pub enum ErrorKind {
     Config,
     /// The value cannot be turned into bytes. Mend the type.
     Encode,
-    /// The loader took longer than `max_load` and was stopped.
+    /// The loader took longer than `max_load` and was stopped; or the sink took longer than `guard_time`, and
+    /// whether it wrote is not known.
     Deadline,
-    /// The loader panicked; the process goes on.
+    /// The loader or the sink panicked; the process goes on.
     Panicked,
     /// A bound was reached (too many loads of a cache, too many unconfirmed invalidations): try again later.
     Overloaded,

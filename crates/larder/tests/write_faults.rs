@@ -276,8 +276,12 @@ async fn a_guard_whose_answer_is_lost_does_not_stand_in_the_way_of_its_write() {
     assert_eq!(error.kind(), ErrorKind::Unconfirmed, "{error}");
     assert_eq!(pair.table.row("k").unwrap(), "new");
     assert_eq!(read(&pair.writes(), "k").await, ("new".to_owned(), Origin::Loaded));
+    // Nor does one that was waited for longer than it would have stood: the sink has its own time.
+    let short = pair.writer.larder.cache("short").guard_time(SECOND / 4).shared().unwrap();
+    let error = pair.table.through(&short).write("k", "newer".to_owned()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unconfirmed, "{error}");
     wire.let_go();
-    pair.all_is_well("new").await;
+    pair.all_is_well("newer").await;
 }
 
 /// Full, it refuses to keep the value. The guard is ended, so nobody waits for its time to be over.

@@ -84,7 +84,6 @@ impl Tiers {
     ) {
         let _under_way = ends.one_under_way();
         let Write { call, loaded, tell, unguarded } = write;
-        let until = self.clock.now().plus(call.policy.guard_time);
         let (tags, (guard, opened)) = tokio::join!(
             self.tags_of(&call, &loaded),
             ends.claim(call.key.clone(), call.policy.guard_time)
@@ -100,13 +99,12 @@ impl Tiers {
             Err(_) => None,
         };
         let mut telling = Owned(self.runtime.spawn(async move { tell().await }));
-        let left = until.since(self.clock.now());
-        let (told, answer) = match self.clock.within(left, &mut telling.0).await {
+        let guard_time = call.policy.guard_time;
+        let (told, answer) = match self.clock.within(guard_time, &mut telling.0).await {
             Some(told) => (told, Some(answer)),
             None => {
                 let text = format!(
-                    "the sink took longer than guard_time ({:?}): whether it wrote is not known",
-                    call.policy.guard_time
+                    "the sink took longer than guard_time ({guard_time:?}): whether it wrote is not known"
                 );
                 self.answer(answer, Err(Error::new(ErrorKind::Deadline, text).at(&call.key)));
                 // It may commit yet, and what was loaded since the guard ran out would be older.
