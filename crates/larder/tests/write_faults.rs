@@ -6,7 +6,7 @@ mod support;
 
 use std::path::PathBuf;
 
-use larder::{Cache, Error, ErrorKind, Larder, Origin, SECOND, Through, Written};
+use larder::{Cache, Error, ErrorKind, HOUR, Larder, Origin, SECOND, Through, Written};
 use support::process::{File, guarded};
 use support::table::Rows;
 use support::{
@@ -265,23 +265,32 @@ async fn an_end_that_is_lost_on_its_way_ends_what_was_kept_when_it_is_sent_again
     until("all ends", async || pair.writer.larder.stats().unconfirmed_waiting == 0).await;
 }
 
-/// No guard that is known of: the write goes on all the same, and its end is queued.
+/// No guard that is known of: the write goes on all the same, and its end is queued. Also where it was waited for
+/// longer than it would have stood: the sink has a time of its own.
 #[tokio::test]
 async fn a_guard_whose_answer_is_lost_does_not_stand_in_the_way_of_its_write() {
-    let server = Server::start();
-    let (wire, writer) = by_a_wire(&server).await;
-    let pair = Pair::of(writer, &server.url()).await;
-    wire.hold(1);
-    let error = pair.writes().write("k", "new".to_owned()).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unconfirmed, "{error}");
-    assert_eq!(pair.table.row("k").unwrap(), "new");
-    assert_eq!(read(&pair.writes(), "k").await, ("new".to_owned(), Origin::Loaded));
-    // Nor does one that was waited for longer than it would have stood: the sink has its own time.
-    let short = pair.writer.larder.cache("short").guard_time(SECOND / 4).shared().unwrap();
-    let error = pair.table.through(&short).write("k", "newer".to_owned()).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unconfirmed, "{error}");
-    wire.let_go();
-    pair.all_is_well("newer").await;
+    for guard_time in [HOUR, SECOND / 4] {
+        let server = Server::start();
+        let (wire, writer) = by_a_wire(&server).await;
+        let pair = Pair::of(writer, &server.url()).await;
+        let [mine, theirs] = [&pair.writer, &pair.reader].map(|world| {
+            let rows = world.larder.cache("rows").guard_time(guard_time).shared().unwrap();
+            pair.table.through(&rows)
+        });
+        assert_eq!(read(&theirs, "k").await.0, "old");
+        wire.hold(1);
+        let error = mine.write("k", "new".to_owned()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unconfirmed, "{error}");
+        assert_eq!(pair.table.row("k").unwrap(), "new");
+        assert_eq!(read(&mine, "k").await, ("new".to_owned(), Origin::Loaded));
+        wire.let_go();
+        until("all ends", async || pair.writer.larder.stats().unconfirmed_waiting == 0).await;
+        for rows in [&mine, &theirs] {
+            until("a cache that keeps", async || read(rows, "k").await.1 != Origin::Loaded).await;
+            pair.reader.larder.sync().await.unwrap();
+            assert_eq!(read(rows, "k").await.0, "new");
+        }
+    }
 }
 
 /// Full, it refuses to keep the value. The guard is ended, so nobody waits for its time to be over.
