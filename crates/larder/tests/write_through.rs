@@ -398,7 +398,7 @@ async fn what_is_finished_by_another_server_process_is_not_believed() {
     hand.begins().await;
     memory.fails_over(2);
     hand.goes_on().await;
-    write.await.unwrap().unwrap();
+    assert_eq!(write.await.unwrap().unwrap(), Written::Kept);
     assert_eq!(read(&rows, "k").await, some("two", Origin::Loaded));
 }
 
@@ -492,6 +492,13 @@ async fn without_redis_a_write_goes_on_or_is_refused_as_was_chosen() {
     assert_eq!((error.kind(), table.row("k").unwrap()), (ErrorKind::Unconfirmed, "new".to_owned()));
     assert!(error.to_string().contains("it is written"), "{error}");
     assert_eq!(read(&rows, "k").await, some("new", Origin::Loaded));
+    // However many are written: what waits is one end of one key.
+    for _ in 0..200 {
+        let error = rows.write("k", "new".to_owned()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unconfirmed, "{error}");
+        refused.write("k", "no".to_owned()).await.unwrap_err();
+    }
+    assert_eq!(world.larder.stats().unconfirmed_waiting, 1);
     server.start_again();
     until("its end", async || {
         world.larder.is_far_up() && world.larder.stats().unconfirmed_waiting == 0

@@ -210,13 +210,13 @@ where
     /// Tells the sink, then keeps the value where nobody else wrote or ended the key meanwhile. For another
     /// lifetime or more tags give a [`Loaded`].
     ///
-    /// From before the sink is told until after it answered, nobody keeps an entry for the key. It runs to its end
+    /// While its guard stands, from before the sink is told to the end, nobody keeps an entry for the key. It runs to its end
     /// when the caller is dropped, and a process that dies at any point of it leaves nothing stale, if its commit
     /// came within [`guard_time`](crate::CacheBuilder::guard_time).
     ///
     /// # Order
     /// Once it has returned `Ok`, no call that starts later, in any process, is served from far a value that is
-    /// older than this write. Near copies elsewhere went when it began. Of writes that overlap the sink knows which
+    /// older than this write. Near copies elsewhere go within the bound B. Of writes that overlap the sink knows which
     /// was last; the cache keeps none of them.
     ///
     /// # Cost

@@ -40,17 +40,21 @@ impl Guard {
     /// # Order, errors
     /// As [`Larder::invalidate`](crate::Larder::invalidate).
     pub async fn end(mut self) -> Result<(), Error> {
+        let ended = vec![self.as_ended()];
         self.open = false;
-        self.ends.end(vec![self.as_ended()]).await
+        self.ends.end(ended).await
     }
 
     fn as_ended(&self) -> Ended {
-        Ended::Guarded(self.key.clone(), self.token)
+        match self.open {
+            true => Ended::Guarded(self.key.clone(), self.token),
+            // It was never sent. Ends of one key that wait are one, however many writers they are of.
+            false => Ended::Key(self.key.clone()),
+        }
     }
 
     /// The same for one who runs in a task that nobody stops.
     pub(crate) async fn end_here(mut self) -> Result<(), Error> {
-        let _under_way = self.ends.one_under_way();
         let ended = self.ends.end_all(vec![self.as_ended()]).await;
         self.open = false;
         ended
@@ -61,7 +65,6 @@ impl Guard {
     /// it will not stay.
     pub(crate) async fn finish(mut self, envelope: &[u8], keep: Duration) -> Result<bool, Error> {
         let ended = [self.as_ended()];
-        let _under_way = self.ends.one_under_way();
         self.ends.forget(&ended);
         self.ends.replay.remember(&ended, self.ends.clock.now());
         let beside: Vec<Key> = self.key.beside().collect();
@@ -115,22 +118,22 @@ impl Ends {
         self.forget(&ended);
         // The other version of a rolling deploy keeps entries of its own.
         let keys: Vec<Key> = std::iter::once(key.clone()).chain(key.beside()).collect();
-        let guard = Guard { ends: self.clone(), key, token: self.clock.nonce(), open: true };
+        let mut guard = Guard { ends: self.clone(), key, token: self.clock.nonce(), open: true };
         let answer = self.far.guard(&keys, guard.token, time).await;
         self.forget(&ended);
+        guard.open = !matches!(
+            answer,
+            Err(FarError::Away | FarError::Closed | FarError::TurnedAway | FarError::Crowded)
+        );
         (guard, answer)
     }
 
     async fn open_guard(&self, key: Key, time: Duration) -> Result<Guard, Error> {
-        let (mut guard, answer) = self.claim(key, time).await;
+        let (guard, answer) = self.claim(key, time).await;
         match answer {
             Ok(_) => Ok(guard),
             // It may stand, and nobody would end it: dropped here, it is.
             Err(why) => {
-                guard.open = !matches!(
-                    why,
-                    FarError::Away | FarError::Closed | FarError::TurnedAway | FarError::Crowded
-                );
                 let text = "cannot open a guard: after the commit, invalidate all the same";
                 Err(Error::new(why.kind(), text).at(&guard.key).because(why))
             }

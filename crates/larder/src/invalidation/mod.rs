@@ -173,6 +173,7 @@ impl Ends {
     fn queue(&self, ended: &[Ended], why: FarError) -> Error {
         if !self.near.bypass.add(ended) {
             self.forget(ended);
+            tracing::error!(ends = ended.len(), %why, "an invalidation was not confirmed, and not queued: too many wait");
             let text = "an invalidation was not confirmed, and too many wait already: it was not queued, send it again";
             return Error::new(ErrorKind::Overloaded, text).because(why);
         }

@@ -73,8 +73,9 @@ where
 /// Where values are written to, by their keys.
 ///
 /// Both calls must be safe to repeat: a writer whose answer was lost asks again. When a call comes back with
-/// `Ok`, what it wrote must be what a later load finds; with an error, it may have been written all the same.
-/// Each is run to its end in a task of its own, whatever becomes of the caller.
+/// `Ok`, what it wrote must be what a later load finds. With an error it may have been written all the same, but must
+/// not be written any more: a statement that commits after its call has failed is one that nobody ends anything for.
+/// Each runs in a task of its own, whatever becomes of the caller, and is stopped `max_load` after `guard_time`.
 ///
 /// ```
 /// use larder::{BoxError, Sink};

@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 
 use super::store::Times;
 use super::{Call, Owned, Tiers, load};
+use crate::clock::SECOND;
 use crate::entry::{Incarnation, Tagged, Value, Written};
 use crate::error::{Cause, Error, ErrorKind, FarError};
 use crate::far::Link;
@@ -110,7 +111,8 @@ impl Tiers {
                 // It may commit yet, and what was loaded since the guard ran out would be older.
                 let Some(told) = self.clock.within(call.policy.max_load, &mut telling.0).await
                 else {
-                    drop(telling);
+                    telling.0.abort();
+                    let _ = self.clock.within(SECOND, &mut telling.0).await;
                     let _ = guard.end_here().await;
                     return;
                 };

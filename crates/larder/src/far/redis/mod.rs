@@ -241,6 +241,11 @@ impl Far for RedisFar {
             for key in finish.beside {
                 pipeline.add_command(calls::end_at(key, &finish.token));
             }
+            // Nobody would believe it: then its guards are ended, and nothing is kept.
+            let dated = crate::entry::envelope::by(finish.envelope);
+            if dated.is_some_and(|by| by != 0 && by != line.by()) {
+                return Err(FarError::Away);
+            }
             let mut answers = line.ask(&pipeline, self.end_deadline).await?.into_iter();
             let stored = was_done(&accepted(answers.next().unwrap_or(Value::Nil))?);
             all_done(answers.collect())?;

@@ -315,6 +315,11 @@ impl Far for ClusterFar {
         Box::pin(async move {
             let (route, left) = (self.ends()?, self.left());
             let Finish { key, beside, token, .. } = finish;
+            // Nobody would believe it: then its guards are ended, and nothing is kept.
+            let dated = envelope::by(finish.envelope).filter(|by| *by != 0);
+            if dated.is_some_and(|by| by != route.incarnation(key.slot())) {
+                return Err(FarError::Away);
+            }
             let mut questions = vec![asks(key.slot(), calls::finish(finish))];
             questions.extend(beside.iter().map(|key| asks(key.slot(), calls::end_at(key, &token))));
             let answers = route.ask(&questions, Effort::ToTheEnd, left()).await?;
