@@ -242,6 +242,8 @@ where
     /// Writes down which entries carry a tag, so that people can list them ([`Larder::members`]), and the memory of
     /// a tag's entries is freed when it ends, and not when their time is over. Off.
     ///
+    /// Such a cache takes no [`put`](crate::Cache::put): what is freed must have a source.
+    ///
     /// Nothing rests on it: a tag ends by its generation all the same. It is written in the background after
     /// an entry is stored; what is written down and not yet sent is lost with the process, or when Redis is away.
     ///

@@ -34,6 +34,11 @@ impl Tiers {
         call: Call,
         loaded: Loaded<Option<Value>>,
     ) -> Result<Stored, Error> {
+        #[cfg(feature = "structures")]
+        if self.members.is_some() {
+            let text = "a cache with a member index takes no put: when a tag ends its members are freed, and one that was put since has no source";
+            return Err(Error::new(ErrorKind::Config, text).at(&call.key));
+        }
         let failed = |why: FarError| {
             Error::new(why.kind(), "cannot put: nothing was changed").at(&call.key).because(why)
         };
@@ -72,10 +77,7 @@ impl Tiers {
         match answer {
             // A writer's guard ends what is there.
             Ok(false) => Ok(Stored::Refused),
-            Ok(true) => {
-                self.note(&call.key, &tagged, drawn.whole);
-                Ok(Stored::Stored)
-            }
+            Ok(true) => Ok(Stored::Stored),
             Err(
                 why @ (FarError::Away
                 | FarError::Closed

@@ -10,7 +10,8 @@ use crate::support::{Server, until};
 
 on_every_side! {
     members_are_listed_by_those_who_ask,
-    a_put_is_a_member_as_well,
+    what_has_no_source_is_no_member,
+    ends_of_one_tag_free_each_their_own,
     what_a_tag_ended_is_freed,
     an_entry_that_is_over_is_no_member,
     pages_show_every_member,
@@ -71,11 +72,30 @@ async fn members_are_listed_by_those_who_ask(scene: &Scene) {
     }
 }
 
-async fn a_put_is_a_member_as_well(scene: &Scene) {
+/// A value without a source would be freed by the note of the one before it.
+async fn what_has_no_source_is_no_member(scene: &Scene) {
     let pages = cache(&scene.larder, "pages");
-    let _ = pages.put(&7, "value".to_owned()).await.unwrap();
-    let found = until_listed(&scene.larder, "lists", 1).await;
-    assert_eq!(found.first().unwrap(), "pages:v1:{7;}");
+    let why = pages.put(&7, "value".to_owned()).await.unwrap_err();
+    assert_eq!(why.kind(), ErrorKind::Config);
+    assert!(why.to_string().contains("member index"), "{why}");
+    assert!(pages.get(&7).await.unwrap().is_none());
+}
+
+/// What comes while the members of an end are freed, and those of a second end: each goes once, and none is forgotten.
+async fn ends_of_one_tag_free_each_their_own(scene: &Scene) {
+    let pages = cache(&scene.larder, "pages");
+    for round in 0..3 {
+        for key in 0..700 {
+            load(&pages, round * 1000 + key).await;
+        }
+        until("they are listed", || async { listed(&scene.larder, "lists").await.len() >= 700 })
+            .await;
+        scene.larder.invalidate_tag("lists").await.unwrap();
+    }
+    if scene.url().is_some() {
+        let left = || scene.names().iter().filter(|name| name.contains(":pages:1:v:")).count();
+        until("all are freed", || async { left() == 0 }).await;
+    }
 }
 
 async fn what_a_tag_ended_is_freed(scene: &Scene) {
@@ -93,7 +113,7 @@ async fn what_a_tag_ended_is_freed(scene: &Scene) {
     if scene.url().is_some() {
         assert_eq!(began, 1200);
         until("they are freed", || async { values() <= 2 }).await;
-        let going = || scene.names().iter().any(|name| name.contains(":going:"));
+        let going = || scene.names().iter().any(|name| name.contains(":going."));
         until("nobody is going any more", || async { !going() }).await;
     }
     // What was stored since is served, or loaded once more, and is a member again.

@@ -253,14 +253,17 @@ impl Members {
             #[cfg(feature = "redis")]
             Place::Redis(commands) => {
                 let index = self.index(tag)?;
-                let (all, going) = (index.part("all"), index.part("going"));
+                let this_end = u128::from_le_bytes(self.clock.nonce());
+                // Another end of the tag may begin before this one is done: each has a list of its own.
+                let (all, going) = (index.part("all"), index.part(&format!("going.{this_end:x}")));
                 let mut first = 1;
                 loop {
                     let call = Call::script(&FREE, &[&all, &going]).arg(first).arg(FREED);
-                    let names = Reply::from(commands.ask(call).await?).list()?;
-                    if names.is_empty() {
+                    let (taken, names) = Reply::from(commands.ask(call).await?).pair()?;
+                    if taken.count()? == 0 {
                         return Ok(());
                     }
+                    let names = names.list()?;
                     let mut keys = Vec::with_capacity(names.len());
                     for name in names {
                         keys.extend(self.key(&name.bytes()?));
