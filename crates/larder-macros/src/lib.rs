@@ -87,7 +87,7 @@ mod derive_key;
 /// # Cost
 /// Near, that of `get_near`: no future, no closure, one clone of the value unless an `Entry` is returned, and
 /// one of each argument that the key uses and the body too. Tags and `soft_deadline` make a view for each call, which
-/// allocates. Else that of `get_or_load`.
+/// allocates. Else, and where an entry is due to be renewed ahead, that of `get_or_load`.
 #[proc_macro_attribute]
 pub fn cached(options: TokenStream, function: TokenStream) -> TokenStream {
     cached::expand(options.into(), function.into()).into()

@@ -6,9 +6,11 @@ mod support;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use larder::{
-    Cache, Entry, ErrorKind, Freshness, Larder, Lifetime, MINUTE, Origin, Tag, UserCache, cached,
+    Cache, Clock, Entry, ErrorKind, Freshness, Larder, Lifetime, MINUTE, Origin, RefreshAhead,
+    SECOND, SharedMemory, Tag, UserCache, cached,
 };
 use support::{PATIENT, Server, Source, World, soon};
 
@@ -310,6 +312,51 @@ async fn an_entry_is_handed_out_as_it_is() {
     assert_eq!((loaded.origin(), near.origin()), (Origin::Loaded, Origin::Near));
     assert_eq!(near.freshness(), Freshness::Fresh);
     assert!(Arc::ptr_eq(&loaded.into_inner(), &near.into_inner()));
+}
+
+/// A reader every second for ten minutes, and a source that takes three: how old each answer was. All were near and
+/// fresh.
+async fn nobody_waits(
+    when: RefreshAhead,
+    read: impl AsyncFn(&Shop) -> Entry<String>,
+) -> Vec<Duration> {
+    let memory = SharedMemory::new(1 << 20, Clock::of_runtime(7));
+    let larder = Larder::builder("test").shared_memory(&memory).open().await.unwrap();
+    let words = larder.cache("ahead").lifetime(steady()).refresh_ahead(when).shared().unwrap();
+    let shop = Shop { words, ..Shop::on(&larder) };
+    shop.source.set("larder", "where food is kept");
+    shop.source.takes(3 * SECOND);
+    read(&shop).await;
+    let mut ages = Vec::new();
+    for second in 0..10 * 60 {
+        tokio::time::advance(SECOND).await;
+        for _ in 0..50 {
+            tokio::task::yield_now().await; // a renewal comes to where it waits for time
+        }
+        let entry = read(&shop).await;
+        assert_eq!(entry.origin(), Origin::Near, "{when:?}, second {second}");
+        assert_eq!(entry.freshness(), Freshness::Fresh);
+        ages.push(entry.age());
+    }
+    all_wait().await;
+    let stats = shop.words.stats();
+    assert_eq!(stats.hits_near as usize, ages.len(), "each counts once");
+    assert_eq!(stats.refreshes_ahead as usize, shop.source.loads() - 1, "all but the first");
+    assert!((10..30).contains(&shop.source.loads()), "{when:?}: {} loads", shop.source.loads());
+    ages
+}
+
+/// As through `get_or_load`: the same lots, drawn as often, fall to the same readers.
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_what_is_renewed_ahead() {
+    for when in [RefreshAhead::early(4.0), RefreshAhead::at_fraction(0.8)] {
+        let cached = nobody_waits(when, async |shop| shop.meaning("larder").await.unwrap()).await;
+        let by_hand = nobody_waits(when, async |shop| {
+            let loading = shop.source.load("larder");
+            shop.words.get_or_load("larder", move || loading).await.unwrap()
+        });
+        assert_eq!(cached, by_hand.await, "{when:?}");
+    }
 }
 
 /// Everything an argument can be: moved, cloned, lent, taken apart, changed, unused.

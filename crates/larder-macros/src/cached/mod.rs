@@ -98,7 +98,8 @@ fn through_the_cache(
 
     // What is not a cache, not `Clone`, or not made from a `larder::Error` is named where it is written.
     let at_cache = from_here(options.cache.span());
-    let get_near = Ident::new("get_near", at_cache);
+    // Not what is due to be renewed: that is for one who has a loader.
+    let get_near = Ident::new("get_near_plain", at_cache);
     let ask = if returns.optional { "find_or_load" } else { "get_or_load" };
     let ask = Ident::new(ask, at_cache);
     let (at_value, at_error) = (from_here(returns.at_value), from_here(returns.at_error));

@@ -44,10 +44,12 @@ pub use user::{Scoped, UserCache};
 type Tagger<K> = Arc<dyn Fn(&K) -> Vec<Tag> + Send + Sync>;
 
 /// Who looks at what is near.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Reader {
     /// Somebody with a loader, who can renew what is due.
     Loads,
+    /// Somebody who comes again with a loader where nothing is served without a thought.
+    LoadsNext,
     /// Somebody without.
     Looks,
 }
@@ -152,6 +154,13 @@ where
     /// No round trip, and no allocation for a key of usual length.
     pub fn get_near(&self, key: &K) -> Option<Entry<V>> {
         self.glance(key, false, Reader::Looks, Kept::value).ok().flatten().map(Entry::near)
+    }
+
+    /// As [`get_near`](Self::get_near), for one who asks `get_or_load` next: nothing also where the entry is due
+    /// to be renewed [ahead](CacheBuilder::refresh_ahead), since only there, with a loader, are lots drawn.
+    #[doc(hidden)]
+    pub fn get_near_plain(&self, key: &K) -> Option<Entry<V>> {
+        self.glance(key, false, Reader::LoadsNext, Kept::value).ok().flatten().map(Entry::near)
     }
 
     /// Returns the entry for `key`, if near or far have a fresh one. Never loads; where "there is
@@ -358,7 +367,11 @@ where
             Err(NearHit::Fresh) => Ok(None),
             // Whoever is drawn renews it; to all others it is fresh like any.
             Err(NearHit::Due(kept))
-                if reader == Reader::Looks || !tiers.is_drawn(&self.shared.policy, &kept, now) =>
+                if match reader {
+                    Reader::Loads => !tiers.is_drawn(&self.shared.policy, &kept, now),
+                    Reader::LoadsNext => false,
+                    Reader::Looks => true,
+                } =>
             {
                 tiers.observe.hit_near();
                 Ok(take(&kept, now))
