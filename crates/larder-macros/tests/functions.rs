@@ -36,6 +36,12 @@ impl<D: Database> Repository<D> {
         Ok(title)
     }
 
+    /// Such a name in the text of a format, where it has no `r#`: of the key, moved, and lent.
+    #[cached(cache = self.cache, key = r#type.len() as u64)]
+    async fn written(&self, r#type: String, r#fn: String, r#in: &str) -> Result<String, Error> {
+        Ok(format!("{type} {fn:?} {in}"))
+    }
+
     #[cached(cache = self.cache, key = id, fails_with = std::io::Error)]
     async fn behind_an_arc(self: &Arc<Self>, id: u64) -> Result<String, Error> {
         self.database.title(id).await
@@ -99,6 +105,8 @@ async fn the_body_has_what_the_function_was_given() {
     assert_eq!(repository.behind_an_arc(2).await.unwrap(), "title 2");
     assert_eq!(Repository::clone(&repository).owned(3).await.unwrap(), "title 4");
     assert_eq!(repository.behind_an_arc(3).await.unwrap(), "title 4", "one cache, one entry");
+    let written = repository.written("the type".into(), "f".into(), "in").await.unwrap();
+    assert_eq!(written, "the type \"f\" in");
     let panicked = repository.never().await.unwrap_err();
     assert_eq!(panicked.kind(), ErrorKind::Panicked);
     let failed = lent(&9, &8, &7_u8).await.unwrap_err();

@@ -4,21 +4,27 @@ use std::collections::BTreeSet;
 
 use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::ToTokens;
+use syn::ext::IdentExt;
 use syn::visit_mut::{self, VisitMut};
 use syn::{Block, Error, Item, LitStr, Macro, PathSegment, Result};
 
 /// Is `name` used in `code`? Rather one time too often: a field of the same name counts, and so does a text
-/// that may be a format with the name in it.
+/// that may be a format with the name in it. There a name that is a word of the language is written without `r#`.
 pub(crate) fn names(code: &impl ToTokens, name: &Ident) -> bool {
     fn within(code: TokenStream, name: &str) -> bool {
         code.into_iter().any(|token| match token {
             TokenTree::Group(group) => within(group.stream(), name),
-            TokenTree::Ident(ident) => ident == name,
-            TokenTree::Literal(literal) => literal.to_string().contains(&format!("{{{name}")),
+            TokenTree::Ident(ident) => ident.unraw() == name,
+            TokenTree::Literal(literal) => formats(&literal.to_string(), name),
             TokenTree::Punct(_) => false,
         })
     }
-    within(code.to_token_stream(), &name.to_string())
+    within(code.to_token_stream(), &name.unraw().to_string())
+}
+
+/// Is it written out by `text`, `"{name:?}"`, or says how wide, `"{:name$}"`?
+fn formats(text: &str, name: &str) -> bool {
+    text.contains(&format!("{{{name}")) || text.contains(&format!("{name}$"))
 }
 
 /// Puts `to` in the place of `self`: a method's body that moved into a closure has another.
@@ -161,6 +167,17 @@ mod tests {
         let names = |name| names(&code, &Ident::new(name, Span::call_site()));
         assert!(names("id") && names("user"));
         assert!(!names("us_er") && !names("other"));
+    }
+
+    #[test]
+    fn a_word_of_the_language_is_found_however_it_is_written() {
+        let raw = |name| Ident::new_raw(name, Span::call_site());
+        let code = |code: &str| code.parse::<TokenStream>().unwrap();
+        assert!(names(&code("format!(\"{type:?}\")"), &raw("type")));
+        assert!(names(&code("format!(\"{:>type$}\", 7)"), &raw("type")));
+        assert!(names(&code("f(r#type)"), &raw("type")));
+        assert!(names(&code("f(id)"), &raw("id")), "the same to the compiler");
+        assert!(!names(&code("format!(\"type {}\", 7)"), &raw("type")));
     }
 
     #[test]
