@@ -182,6 +182,31 @@ async fn a_source_that_fails_is_asked_once_per_backoff_and_the_stale_entry_is_se
     assert_eq!(failed, 3);
 }
 
+/// It has grown past what is kept: loaded in vain, and not by the next reader again as soon as that has ended.
+#[tokio::test(start_paused = true)]
+async fn a_source_whose_value_cannot_be_kept_is_asked_once_per_backoff() {
+    let fleet = Fleet::new().await;
+    let small = fleet.one.larder.cache("small").lifetime(LIFETIME).value_bytes_max(16);
+    let small: Cache<str, String> = small.shared().unwrap();
+    fleet.source.set("k", "old");
+    read(&small, &fleet.source).await.unwrap();
+    tokio::time::advance(MINUTE + SECOND).await;
+    fleet.source.set("k", "what is too long for it");
+    for round in 1..=3 {
+        for _ in 0..50 {
+            let entry = read(&small, &fleet.source).await.unwrap();
+            assert!(entry.is_stale() && *entry == "old");
+            tokio::task::yield_now().await;
+        }
+        let stats = small.stats();
+        assert_eq!((fleet.source.loads(), stats.not_stored), (1 + round, round as u64));
+        tokio::time::advance(2 * BACKOFF).await;
+    }
+    fleet.source.set("k", "new");
+    until("it is kept", async || !read(&small, &fleet.source).await.unwrap().is_stale()).await;
+    assert_eq!(*read(&small, &fleet.source).await.unwrap(), "new");
+}
+
 /// Ended before, or while the load that fails is under way; by key, or by its tag; here, or elsewhere.
 #[tokio::test(start_paused = true)]
 async fn what_was_ended_never_stands_in() {

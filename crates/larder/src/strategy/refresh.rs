@@ -2,8 +2,8 @@
 //!
 //! A caller that is served one leaves its loader here. One refresh runs for each key in this
 //! process, and one load in the fleet: the lease is asked for over the envelope that is there, and whoever does
-//! not get it leaves the work to the one who did. What fails is tried again by the next caller, after
-//! the cache's back-off; until its end the stale entry is served.
+//! not get it leaves the work to the one who did. What fails, or gives what cannot be kept, is tried again by the
+//! next caller, after the cache's back-off; until its end the stale entry is served.
 //!
 //! Bounded: while too many are under way, or the places for loads are for callers, further ones are left to later
 //! callers. They stop with the handle; what was under way is lost, and its leases given back.
@@ -61,7 +61,7 @@ struct Keys {
 #[derive(Clone, Copy)]
 enum State {
     Running,
-    /// Another process is at it, or the source has failed: not asked for again before this.
+    /// Another process is at it, or the source has failed, or its value was not kept: not asked for again before this.
     Resting(Moment),
 }
 
@@ -208,10 +208,16 @@ impl Tiers {
                 let landed = self.lead(call, lead, ask, Some(place), || {}).await;
                 let ok = landed.answer.is_ok();
                 self.observe.tell(Event::Refresh { cache: self.observe.cache(), ok });
-                if let Err(why) = landed.answer {
-                    tracing::warn!(key = %call.key, %why, "a refresh failed: what is there is served on");
+                match landed.answer {
+                    Ok((held, _)) if held.id.is_some() => Duration::ZERO,
+                    // It was kept nowhere, and what is there is as old as before: without a rest the next hit
+                    // would begin a load in vain again.
+                    Ok(_) => backoff,
+                    Err(why) => {
+                        tracing::warn!(key = %call.key, %why, "a refresh failed: what is there is served on");
+                        backoff
+                    }
                 }
-                if ok { Duration::ZERO } else { backoff }
             }
             // Renewed already: near has it now, if it may be served.
             Claim::Value(answered) => {
