@@ -74,6 +74,9 @@ impl RefreshAhead {
     /// So what is read often, or loads slowly, is renewed early enough that nobody waits, and what is hardly read
     /// is left to run out. A read earlier than twenty times `cost * beta` before the end draws nothing. The rule is
     /// XFetch: Vattani, Chierichetti, Lowenstein, "Optimal Probabilistic Cache Stampede Prevention", VLDB 2015.
+    ///
+    /// What was written or put, not loaded, has no cost, so no read renews it: for a cache of such entries use
+    /// [`at_fraction`](Self::at_fraction).
     pub const fn early(beta: f64) -> RefreshAhead {
         RefreshAhead { when: When::Early { beta }, warm: None }
     }
