@@ -43,12 +43,18 @@ mod derive_key;
 /// | `key = (project, id)` | what the entry is asked for by: of the cache's key type. Required |
 /// | `user = user` | whose entry it is, for a `UserCache`: `cache.of(&user)`. Without it that does not compile |
 /// | `tags = ["lists", "user:{user}", tag]` | tags: a text, with arguments of the function in it, or whatever a `Tag` is made of |
+/// | `besides = [database, now]` | arguments that the body uses and that do not change its answer |
 /// | `fresh_for = "60s"` | the entry's lifetime, in the place of the cache's: `ms`, `s`, `m`, `h`, `d`, or a `Duration`. From 1 ms to 30 days |
 /// | `stale_for = "1h"`, `none_for = "5s"` | the rest of that lifetime; each needs `fresh_for` |
 /// | `lifetime = SHORT` | that lifetime as a `Lifetime` |
 /// | `soft_deadline = "200ms"` | past it a stale entry is taken, if there is one |
 /// | `fails_with = DbError` | what the body fails with, if that is not what the function does |
 /// | `crate = my::larder` | where `larder` is found. `::larder` |
+///
+/// # What tells entries apart
+/// The cache, the key, the user and the tags. An argument that the body uses and none of them names is refused: everybody
+/// would be served what the first caller was. `besides` lets in what does not change the answer, such as a service or
+/// a clock. `self` is not asked about. Two functions on one cache with the same key serve each other's values.
 ///
 /// # What is returned
 /// A `Result`, by that name. From `Result<T, E>` the value is cloned for every call; from `Result<Entry<T>, E>` it

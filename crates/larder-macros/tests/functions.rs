@@ -37,7 +37,7 @@ impl<D: Database> Repository<D> {
     }
 
     /// Such a name in the text of a format, where it has no `r#`: of the key, moved, and lent.
-    #[cached(cache = self.cache, key = r#type.len() as u64)]
+    #[cached(cache = self.cache, key = r#type.len() as u64, besides = [r#fn, r#in])]
     async fn written(&self, r#type: String, r#fn: String, r#in: &str) -> Result<String, Error> {
         Ok(format!("{type} {fn:?} {in}"))
     }
@@ -83,7 +83,7 @@ impl Show for u8 {
     }
 }
 
-#[cached(cache = found()?, key = *id)]
+#[cached(cache = found()?, key = *id, besides = [other, show])]
 async fn lent(id: &u64, &other: &u64, show: &impl Show) -> boxed::Result<String> {
     Err(format!("no {id} {other} {}", show.show()))?
 }

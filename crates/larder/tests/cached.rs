@@ -366,6 +366,7 @@ async fn nobody_waits_for_what_is_renewed_ahead() {
     cache = caches.0,
     key = (number, parts.len() as u64),
     tags = [Tag::from_parts(&("sum", number)), "{number:03}", "{{}}", "plain".to_owned()],
+    besides = [asked, left, right, first, label, add],
     lifetime = Lifetime::fresh_for(wanted),
     soft_deadline = MINUTE,
 )]

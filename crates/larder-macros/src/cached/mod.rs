@@ -18,6 +18,7 @@ use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{Block, Error, ItemFn, Result};
 
+mod apart;
 mod duration;
 mod options;
 mod signature;
@@ -43,6 +44,7 @@ fn written(options: TokenStream, function: TokenStream) -> Result<TokenStream> {
     let arguments = signature::arguments(&mut function)?;
     let returns = signature::returns(&function.sig, options.fails_with.as_ref())?;
     check(&options, &arguments, &returns)?;
+    apart::check(&options, &arguments, &function.block)?;
     let body = std::mem::replace(&mut function.block, syn::parse_quote!({}));
     *function.block = through_the_cache(&options, &arguments, &returns, *body);
     Ok(function.into_token_stream())
@@ -55,6 +57,11 @@ fn check(options: &Options, arguments: &[Argument], returns: &Returns) -> Result
         if let Tag::Text(text) = tag {
             words::check_holes(text, &names)?;
         }
+    }
+    let no_argument =
+        options.besides.iter().find(|name| !names.contains(&name.unraw().to_string()));
+    if let Some(name) = no_argument {
+        return Err(Error::new(name.span(), words::no_argument(&name.to_string(), &names)));
     }
     match options.none_for {
         Some(at) if !returns.optional => Err(Error::new(

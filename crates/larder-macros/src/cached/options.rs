@@ -13,14 +13,16 @@ use syn::{Error, Expr, ExprArray, ExprLit, Ident, Lit, LitStr, Path, Result, Tok
 use super::duration;
 
 /// Each as written in the attribute, in the order in which it is told to whoever misspelt one.
-const SETTINGS: &str = "cache, key, user, tags, fresh_for, stale_for, none_for, lifetime, \
-                        soft_deadline, fails_with, crate";
+const SETTINGS: &str = "cache, key, user, tags, besides, fresh_for, stale_for, none_for, \
+                        lifetime, soft_deadline, fails_with, crate";
 
 pub(crate) struct Options {
     pub(crate) cache: Expr,
     pub(crate) key: Expr,
     pub(crate) user: Option<Expr>,
     pub(crate) tags: Vec<Tag>,
+    /// Arguments that the body uses and that do not change its answer.
+    pub(crate) besides: Vec<Ident>,
     pub(crate) lifetime: Option<Lifetime>,
     pub(crate) soft_deadline: Option<TokenStream>,
     /// What the body fails with, where that is not what the function does.
@@ -147,6 +149,9 @@ impl Parse for Options {
             key: told.required("key", "(project, id)")?,
             user: told.expr("user").map(|(_, user)| user),
             tags: told.expr("tags").map_or(Ok(Vec::new()), |(_, tags)| list_of_tags(tags))?,
+            besides: told
+                .expr("besides")
+                .map_or(Ok(Vec::new()), |(_, names)| list_of_names(names))?,
             lifetime,
             soft_deadline,
             fails_with: match told.take("fails_with").map(|setting| setting.value) {
@@ -206,4 +211,16 @@ fn list_of_tags(tags: Expr) -> Result<Vec<Tag>> {
         made => Tag::Made(made),
     };
     Ok(elems.into_iter().map(tag).collect())
+}
+
+fn list_of_names(besides: Expr) -> Result<Vec<Ident>> {
+    let refused = |at: Span| {
+        Error::new(at, "`besides` is a list of arguments: write `besides = [database, clock]`")
+    };
+    let Expr::Array(ExprArray { elems, .. }) = besides else { return Err(refused(besides.span())) };
+    let name = |expr: Expr| match &expr {
+        Expr::Path(path) => path.path.get_ident().cloned().ok_or_else(|| refused(expr.span())),
+        other => Err(refused(other.span())),
+    };
+    elems.into_iter().map(name).collect()
 }

@@ -99,13 +99,22 @@ pub(crate) fn check_holes(text: &LitStr, arguments: &BTreeSet<String>) -> Result
             return Err(Error::new(text.span(), why));
         }
         if !arguments.contains(&hole) {
-            let known: Vec<&str> = arguments.iter().map(String::as_str).collect();
-            let known = if known.is_empty() { "it has none".into() } else { known.join(", ") };
-            let why = format!("`{{{hole}}}` is no argument of this function: {known}");
-            return Err(Error::new(text.span(), why));
+            return Err(Error::new(text.span(), no_argument(&format!("{{{hole}}}"), arguments)));
         }
     }
     Ok(())
+}
+
+pub(crate) fn no_argument(name: &str, arguments: &BTreeSet<String>) -> String {
+    let known: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let known = if known.is_empty() { "it has none".into() } else { known.join(", ") };
+    format!("`{name}` is no argument of this function: {known}")
+}
+
+/// Does `name` fill a hole in a tag's text?
+pub(crate) fn has_hole(text: &LitStr, name: &Ident) -> bool {
+    let name = name.unraw().to_string();
+    holes(&text.value()).is_ok_and(|holes| holes.contains(&name))
 }
 
 /// What stands in each `{..}`, up to how it is to be written.
