@@ -6,8 +6,13 @@
 -- returns how many were taken, and the names of those that did not come back; 0 when there are no more
 -- cost    O(log n) for each that is taken
 -- why Lua: who comes after the tag ended is no longer among those that go, and who came back is told apart from them
-if ARGV[1] == '1' and redis.call('EXISTS', KEYS[1]) == 1 then
-  redis.call('RENAME', KEYS[1], KEYS[2])  -- keeps its time to live
+if ARGV[1] == '1' then
+  local many = redis.pcall('ZCARD', KEYS[1])
+  if type(many) ~= 'number' then  -- of a wrong type
+    redis.call('UNLINK', KEYS[1])
+  elseif many > 0 then
+    redis.call('RENAME', KEYS[1], KEYS[2])  -- keeps its time to live
+  end
 end
 local taken = redis.call('ZPOPMIN', KEYS[2], ARGV[2])
 local names = {}
