@@ -63,7 +63,11 @@ impl Database {
     }
 
     async fn connection(&self) -> Result<MultiplexedConnection, redis::RedisError> {
-        redis::Client::open(self.url.as_str())?.get_multiplexed_async_connection().await
+        // A process that was stopped must not give its query up when it goes on.
+        let patient = redis::AsyncConnectionConfig::new();
+        let patient = patient.set_response_timeout(None).set_connection_timeout(None);
+        let client = redis::Client::open(self.url.as_str())?;
+        client.get_multiplexed_async_connection_with_config(&patient).await
     }
 
     pub async fn get(&self, name: &str) -> Option<String> {
