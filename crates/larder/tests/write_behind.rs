@@ -684,6 +684,28 @@ async fn on_a_cluster_slots_move_under_writes() {
     }
 }
 
+/// A full server takes no write, and its workers make room: also one that has yet to take its partition, and with a
+/// write that is given up.
+#[tokio::test]
+async fn a_full_server_refuses_writes_and_is_drained() {
+    let (server, rows) = (Server::start(), Server::start());
+    let database = Database::at(&rows.url());
+    let scene = Scene::with(&server.url(), WriteBehind::partitions(1)).await;
+    database.poison("bad").await;
+    for key in ["good", "bad"] {
+        scene.write(key, "v").await;
+    }
+    let _: String = server.ask("CONFIG SET maxmemory 1");
+    let refused = scene.words.write_behind(&"k".to_owned(), "v".to_owned()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Far, "{refused}");
+    quick(scene.words.workers(PlainSink(database.clone()))).tries(2).start().await.unwrap();
+    scene.is_flushed().await;
+    assert_eq!(database.value("good").await.as_deref(), Some("v"));
+    assert_eq!(scene.words.backlog().await.unwrap().dead, 1);
+    assert_eq!(scene.larder.close(NEVER).await, 0);
+    assert!(names_of(&server, "w").is_empty());
+}
+
 /// One script for a write; none for a read that finds the value.
 #[tokio::test]
 async fn a_write_is_one_script_and_a_read_of_it_none() {
@@ -754,7 +776,7 @@ async fn the_least_rights_are_enough() {
     let (server, rows) = (Server::start(), Server::start());
     let database = Database::at(&rows.url());
     let _: String = server.ask(
-        "ACL SETUSER larder on >password ~test:* resetchannels -@all +get +mget +set +del +unlink +exists +pexpire +pttl +getrange +setrange +strlen +evalsha +script|load +info +time +client|tracking +xadd +xlen +xrange +xdel +xack +xreadgroup +xgroup|create",
+        "ACL SETUSER larder on >password ~test:* resetchannels -@all +get +mget +set +del +unlink +exists +pexpire +pttl +getrange +setrange +strlen +evalsha +script|load +info +time +client|tracking +xadd +xlen +xrange +xdel +xack +xreadgroup +xgroup|create +persist",
     );
     let scene = Scene::on(&format!("redis://larder:password@127.0.0.1:{}/0", server.port())).await;
     database.poison("bad").await;

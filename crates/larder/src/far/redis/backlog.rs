@@ -22,6 +22,7 @@ use crate::key::{Key, Partition};
 use crate::redis::Script;
 
 static WRITE: Script = Script::new(include_str!("scripts/write.lua"));
+static HOLD: Script = Script::new(include_str!("scripts/hold.lua"));
 static CLAIM: Script = Script::new(include_str!("scripts/claim.lua"));
 static CLEAR: Script = Script::new(include_str!("scripts/clear.lua"));
 static REBASE: Script = Script::new(include_str!("scripts/rebase.lua"));
@@ -29,7 +30,7 @@ static BURY: Script = Script::new(include_str!("scripts/bury.lua"));
 static REPLAY: Script = Script::new(include_str!("scripts/replay.lua"));
 
 /// Those of this file, for who connects.
-pub(super) static SCRIPTS: [&Script; 6] = [&WRITE, &CLAIM, &CLEAR, &REBASE, &BURY, &REPLAY];
+pub(super) static SCRIPTS: [&Script; 7] = [&WRITE, &HOLD, &CLAIM, &CLEAR, &REBASE, &BURY, &REPLAY];
 
 /// The consumer group of all workers.
 const GROUP: &str = "larder";
@@ -90,18 +91,15 @@ impl<S: Sends> Backlog for S {
         time: Duration,
     ) -> Reply<'a, Result<(), Duration>> {
         Box::pin(async move {
-            let (w, record) = (partition.w(), [b"T", &token[..]].concat());
-            let mut set = cmd("SET");
-            set.arg(&w).arg(&record).arg("NX").arg("PX").arg(ms(time));
-            let (mut get, mut pttl) = (cmd("GET"), cmd("PTTL"));
-            get.arg(&w);
+            let (w, slot) = (partition.w(), partition.slot());
+            let (mut hold, mut pttl) = (HOLD.call(&[&w]), cmd("PTTL"));
+            hold.arg(&token[..]).arg(ms(time));
             pttl.arg(&w);
-            let slot = partition.slot();
-            let questions = [set, get, pttl].map(|command| (slot, command)).to_vec();
-            let mut answers = self.send(questions).await?.into_iter().skip(1);
-            let held = bytes(answers.next().unwrap_or(Value::Nil))?;
+            let mut answers = self.send(vec![(slot, hold), (slot, pttl)]).await?.into_iter();
+            // A refusal is no other's lease.
+            let ours = was_done(&accepted(answers.next().unwrap_or(Value::Nil))?);
             let left = left(&accepted(answers.next().unwrap_or(Value::Nil))?);
-            Ok(if held.as_ref() == Some(&record) { Ok(()) } else { Err(left) })
+            Ok(if ours { Ok(()) } else { Err(left) })
         })
     }
 

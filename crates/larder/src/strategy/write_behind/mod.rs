@@ -225,7 +225,7 @@ impl Tiers {
             let kept = self.backlog()?.durability(partition).await.map_err(unasked)?;
             if kept.policy.starts_with("allkeys") {
                 let text = format!(
-                    "cannot write behind: redis has maxmemory-policy {}, under which it throws away writes that the source does not have yet; set noeviction or volatile-*",
+                    "cannot write behind: redis has maxmemory-policy {}, under which it throws away writes that the source does not have yet; set noeviction",
                     kept.policy
                 );
                 return Err(Error::new(ErrorKind::Config, text));
@@ -291,7 +291,13 @@ impl Tiers {
         if let Some((partition, _)) = key.in_partition() {
             backstage.ring(&partition);
         }
-        replayed.map_err(|why| failed("replay a dead letter", why).at(key))
+        replayed.map_err(|why| match is_in_doubt(&why) {
+            true => {
+                let text = "a replay was not confirmed by redis: list the dead letters to see";
+                Error::new(ErrorKind::Unconfirmed, text).at(key).because(why)
+            }
+            false => failed("replay a dead letter", why).at(key),
+        })
     }
 
     /// Removes one for good; false when it is not there.

@@ -147,6 +147,10 @@ impl Worker {
                 }
             }
             pauses = self.pauses();
+            let own = std::slice::from_ref(&self.partition);
+            if let Err(why) = self.tiers.approve(&self.backstage, own).await {
+                tracing::error!(cache = self.cache(), %why, "a worker flushes from a server that may lose what it is given");
+            }
             let until = Mutex::new(sent.plus(self.settings.lease));
             let tenure = Tenure { token, until };
             let over = tokio::select! {
@@ -213,6 +217,9 @@ impl Worker {
         let mut hands: HashMap<Key, InHand, FixedState> = HashMap::default();
         // What the one before us had claimed comes first.
         let mut before = Some(WriteId::default());
+        // A claim that was sent over a connection that broke may be carried out late, and nobody hears of it: what
+        // was claimed is looked at again now and then.
+        let (mut looked_back, mut is_sure) = (self.tiers.clock.now(), false);
         let mut pauses = self.pauses();
         // Of large values fewer come in the time that an answer has.
         let mut most = self.settings.batch_max;
@@ -248,8 +255,13 @@ impl Worker {
             }
             let due = self.due(&hands, most);
             if due.is_empty() {
-                if hands.is_empty() && found == 0 && drains {
+                let (now, is_idle) = (self.tiers.clock.now(), hands.is_empty() && found == 0);
+                if is_idle && drains && is_sure {
                     return Over::Drained;
+                }
+                if is_idle && (drains || now.since(looked_back) >= self.settings.lease) {
+                    (before, looked_back, is_sure) = (Some(WriteId::default()), now, drains);
+                    continue;
                 }
                 self.wait(&hands, member).await;
                 continue;
@@ -385,6 +397,7 @@ impl Worker {
         let records = backlog.pending(due).await?;
         // Nothing is pending, or nothing that could be told of.
         let (mut cleared, mut writes, mut told) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut failed, mut newer) = (Vec::new(), Vec::new());
         for (key, record) in due.iter().zip(records) {
             let Some(in_hand) = hands.get(key) else { continue };
             let Some(record) = record else {
@@ -401,9 +414,10 @@ impl Worker {
                     writes.push(Writing { typed: in_hand.typed.clone(), value, stamp });
                     told.push((key.clone(), stamp));
                 }
-                Err(why) => self.fails(backlog, key, stamp, &why, hands).await?,
+                Err(why) => failed.push((key.clone(), stamp, why)),
             }
         }
+        let unreadable = failed.len();
         let began = self.tiers.clock.now();
         let outcomes = match writes.is_empty() {
             true => Vec::new(),
@@ -412,25 +426,28 @@ impl Worker {
             false => self.tell(fence, writes).await,
         };
         let together = told.len() > 1;
-        let mut failed = Vec::new();
         for ((key, stamp), outcome) in told.into_iter().zip(outcomes) {
             match outcome {
                 Outcome::Done => cleared.push((key, Some(stamp))),
-                Outcome::Newer(stored) => {
-                    self.goes_above(backlog, &key, stamp, stored, hands).await?
-                }
+                Outcome::Newer(stored) => newer.push((key, stamp, stored)),
                 Outcome::Passed => return Ok(false),
                 Outcome::Failed(why) => failed.push((key, stamp, why)),
             }
         }
-        self.clear(backlog, cleared, hands, began).await?;
-        for (key, stamp, why) in failed {
+        // What is done first: one that far refuses to move must not keep the others.
+        let mut result = self.clear(backlog, cleared, hands, began).await;
+        for (key, stamp, stored) in newer {
+            result = result.and(self.goes_above(backlog, &key, stamp, stored, hands).await);
+        }
+        for (at, (key, stamp, why)) in failed.into_iter().enumerate() {
+            let was_told = at >= unreadable;
             match hands.get_mut(&key) {
                 // One of them spoils the batch; each is told alone before it counts as a try.
-                Some(in_hand) if together && !in_hand.alone => in_hand.alone = true,
-                _ => self.fails(backlog, &key, stamp, &why, hands).await?,
+                Some(in_hand) if was_told && together && !in_hand.alone => in_hand.alone = true,
+                _ => result = result.and(self.fails(backlog, &key, stamp, &why, hands).await),
             }
         }
+        result?;
         Ok(true)
     }
 
@@ -561,6 +578,9 @@ impl Worker {
             self.tiers.observe.tell(Event::WriteRetried { cache, why });
             return Ok(());
         }
+        // Should far refuse to move it, it waits, and keeps no other.
+        in_hand.not_before = clock.now().plus(self.settings.backoff.1);
+        in_hand.alone = true;
         let mut end = why.len().min(REASON_MAX);
         while !why.is_char_boundary(end) {
             end -= 1;

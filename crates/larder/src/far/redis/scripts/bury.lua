@@ -11,7 +11,8 @@ local pending = redis.pcall('GET', KEYS[3])
 local own = ARGV[2] .. ARGV[3] .. '|'
 local buried = 0
 if type(pending) == 'string' and string.sub(pending, 1, #own) == own then
-  -- first, since a full server refuses it, and then nothing has happened
+  -- first, since a full server refuses an XADD and not this: what is buried takes no more room than before
+  redis.call('PERSIST', KEYS[3])
   redis.call('XADD', KEYS[5], '*', 'k', ARGV[4], 'n', ARGV[5], 'v', string.sub(pending, #own + 1), 'r', ARGV[6])
   redis.call('UNLINK', KEYS[1])
   redis.call('UNLINK', KEYS[2])

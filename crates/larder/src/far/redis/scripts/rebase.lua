@@ -14,6 +14,7 @@ local bar = string.find(pending, '|', 17, true)
 if not bar then
   return 0
 end
+redis.call('PERSIST', KEYS[1])  -- first, since a full server refuses an XADD and not this; it has no end anyway
 local fields = {'k', ARGV[3], 't', ARGV[1], 'n', ARGV[4]}
 local id = redis.pcall('XADD', KEYS[2], ARGV[2], unpack(fields))
 if type(id) ~= 'string' then  -- the stream is past it
