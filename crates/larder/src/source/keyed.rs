@@ -218,7 +218,7 @@ mod tests {
             let (now, most) = counted.clone();
             async move {
                 most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                for _ in 0..key % 5 {
+                for _ in 0..1 + key % 5 {
                     tokio::task::yield_now().await;
                 }
                 now.fetch_sub(1, Ordering::SeqCst);
