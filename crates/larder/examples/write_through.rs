@@ -12,7 +12,7 @@ use std::error::Error;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use larder::{BoxError, Cache, Larder, Loaded, Sink, Source, Through};
+use larder::{BoxError, Cache, Larder, Loaded, NotWritten, Sink, Source, Through};
 use tokio::time::sleep;
 
 /// Stands for a database whose commits take a while.
@@ -30,7 +30,7 @@ impl Source<u64, String> for Db {
 impl Sink<u64, String> for Db {
     async fn write(&self, id: &u64, name: &String) -> Result<(), BoxError> {
         if name.is_empty() {
-            return Err("a name must not be empty".into());
+            return Err(NotWritten::because("a name must not be empty").into());
         }
         sleep(Duration::from_millis(20)).await;
         println!("    insert into users .. ({id}, '{name}') on conflict do update; commit");

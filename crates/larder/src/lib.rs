@@ -90,7 +90,7 @@ pub use redis::Credentials;
 pub use redis::Tls;
 pub use source::{
     Applied, BoxError, Each, EachOf, Fence, Fenced, FencedSink, Loaded, Loader, Loading,
-    PendingWrite, Refreshed, Sink, Source, Version, VersionedSink,
+    NotWritten, PendingWrite, Refreshed, Sink, Source, Version, VersionedSink,
 };
 pub use strategy::explain::{
     Explanation, FarCopy, Fate, LeaseHolder, NearCopy, Outcome, PendingCopy, TagStanding,

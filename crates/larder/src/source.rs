@@ -11,9 +11,11 @@ use crate::policy::Lifetime;
 
 mod behind;
 mod keyed;
+mod not_written;
 
 pub use behind::{Applied, Fence, Fenced, FencedSink, PendingWrite, Version, VersionedSink};
 pub use keyed::{EachOf, Sink, Source};
+pub use not_written::NotWritten;
 
 /// What a loader may fail with.
 pub type BoxError = Box<dyn StdError + Send + Sync>;

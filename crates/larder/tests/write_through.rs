@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use larder::{
-    BoxError, Cache, ErrorKind, Larder, Lifetime, Loaded, MINUTE, Origin, SECOND, SharedMemory,
-    Sink, Stored, Unguarded, UserCache, Written,
+    BoxError, Cache, ErrorKind, Larder, Lifetime, Loaded, MINUTE, NotWritten, Origin, SECOND,
+    SharedMemory, Sink, Stored, Unguarded, UserCache, Written,
 };
 use support::table::Rows;
 use support::{NEVER, Server, Source, Table, World, soon, stepped, until};
@@ -274,14 +274,16 @@ async fn a_closure_is_a_source() {
 /// What becomes of a call to this sink.
 #[derive(Clone, Copy)]
 enum Goes {
-    Locked,
+    Refused,
+    Lost,
     Panics,
 }
 
 impl Sink<str, String> for Goes {
     async fn write(&self, _: &str, _: &String) -> Result<(), BoxError> {
         match self {
-            Goes::Locked => Err(Locked(17).into()),
+            Goes::Refused => Err(NotWritten::because(Locked(17)).into()),
+            Goes::Lost => Err(Locked(17).into()),
             Goes::Panics => panic!("on purpose"),
         }
     }
@@ -291,28 +293,93 @@ impl Sink<str, String> for Goes {
     }
 }
 
-/// Its own error comes back typed, and the guard is over at once.
-#[tokio::test]
-async fn a_sink_that_fails_or_panics_leaves_what_is_true() {
-    let fleet = Fleet::new().await;
-    let there = fleet.there();
-    fleet.table.set("k", "old");
-    for (goes, kind) in [(Goes::Locked, ErrorKind::Source), (Goes::Panics, ErrorKind::Panicked)] {
-        let here = fleet.one.words.through(goes);
-        for error in [
-            here.write("k", "new".to_owned()).await.unwrap_err(),
-            here.remove("k").await.unwrap_err(),
-        ] {
-            assert_eq!(error.kind(), kind, "{error}");
-            assert_eq!(error.cause(), (kind == ErrorKind::Source).then_some(&Locked(17)));
-            assert!(error.to_string().contains("sink"), "{error}");
-        }
-        fleet.other.larder.sync().await.unwrap();
-        assert_eq!(read(&there, "k").await, some("old", Origin::Loaded));
-        fleet.one.larder.sync().await.unwrap();
-        assert_eq!(read(&fleet.here(), "k").await, some("old", Origin::Far), "and it is kept");
+/// Its own error comes back typed, whatever it says of what was written.
+async fn write_and_remove_fail(rows: &Cache<str, String>, goes: Goes, kind: ErrorKind) {
+    let rows = rows.through(goes);
+    for error in
+        [rows.write("k", "new".to_owned()).await.unwrap_err(), rows.remove("k").await.unwrap_err()]
+    {
+        assert_eq!(error.kind(), kind, "{error}");
+        assert_eq!(error.cause(), (kind == ErrorKind::Source).then_some(&Locked(17)));
+        assert_eq!(error.cause::<NotWritten>().is_some(), matches!(goes, Goes::Refused));
+        assert!(error.to_string().contains("sink"), "{error}");
     }
-    assert_eq!(fleet.one.words.stats().writes_failed, 4);
+}
+
+/// It says so itself: its guard is over at once, and what is loaded is kept.
+#[tokio::test]
+async fn a_sink_that_surely_did_not_write_lets_the_key_be_kept_at_once() {
+    let fleet = Fleet::new().await;
+    let (here, there) = (fleet.here(), fleet.there());
+    fleet.table.set("k", "old");
+    write_and_remove_fail(&fleet.one.words, Goes::Refused, ErrorKind::Source).await;
+    fleet.other.larder.sync().await.unwrap();
+    assert_eq!(read(&there, "k").await, some("old", Origin::Loaded));
+    fleet.one.larder.sync().await.unwrap();
+    assert_eq!(read(&here, "k").await, some("old", Origin::Far));
+    assert_eq!(fleet.one.words.stats().writes_failed, 2);
+}
+
+/// Nobody knows whether it will commit yet: what is loaded is kept nowhere, until its guard has run out by itself.
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_fails_or_panics_leaves_its_guard_to_run_out() {
+    let world = in_the_runtimes_time().await;
+    let cache = world.larder.cache("brief").guard_time(SECOND).shared().unwrap();
+    let table = Table::default();
+    let rows = table.through(&cache);
+    table.set("k", "old");
+    for (goes, kind) in [(Goes::Lost, ErrorKind::Source), (Goes::Panics, ErrorKind::Panicked)] {
+        write_and_remove_fail(&cache, goes, kind).await;
+        for _ in 0..3 {
+            assert_eq!(read(&rows, "k").await, some("old", Origin::Loaded));
+        }
+        tokio::time::sleep(SECOND).await;
+        assert_eq!(read(&rows, "k").await, some("old", Origin::Loaded));
+        assert_eq!(read(&rows, "k").await, some("old", Origin::Near), "it is kept again");
+    }
+    assert_eq!(world.larder.close(Duration::ZERO).await, 0, "and nothing is under way");
+}
+
+/// A driver gave up after five seconds, and the statement got its row lock after six. Its error ended the guard at
+/// once: a reader in between was granted a lease, loaded the old value and kept it to its lifetime, everywhere. Now
+/// such an error leaves the guard where it is.
+#[tokio::test]
+async fn a_sink_that_fails_and_commits_later_leaves_nothing_stale() {
+    let fleet = Fleet::new().await;
+    let guarded = |world: &World| -> Cache<str, String> {
+        world.larder.cache("guarded").guard_time(5 * MINUTE).shared().unwrap()
+    };
+    let [one, other] = [&fleet.one, &fleet.other].map(guarded);
+    let (here, there) = (fleet.table.through(&one), fleet.table.through(&other));
+    fleet.table.set("k", "old");
+    assert_eq!(read(&there, "k").await.0.unwrap(), "old");
+    let mut hand = fleet.table.next_write();
+    let write = writing(&here, "k", "new");
+    hand.begins().await;
+    hand.answers(Err(std::io::Error::other("timed out")));
+    let error = write.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Source, "{error}");
+    assert!(error.cause::<std::io::Error>().is_some());
+    for _ in 0..2 {
+        for (rows, world) in [(&there, &fleet.other), (&here, &fleet.one)] {
+            world.larder.sync().await.unwrap();
+            assert_eq!(read(rows, "k").await, some("old", Origin::Loaded));
+        }
+    }
+    // Nor does one that asked before the commit store after it.
+    let (mut between, load) = stepped();
+    let reading = support::reading_of(&other, "k", load);
+    between.begins().await;
+    hand.commits().await;
+    between.answers("old");
+    assert_eq!(*reading.await.unwrap().unwrap(), "old", "its call overlapped the commit");
+    for (rows, world) in [(&there, &fleet.other), (&here, &fleet.one)] {
+        world.larder.sync().await.unwrap();
+        assert_eq!(read(rows, "k").await, some("new", Origin::Loaded));
+    }
+    // Nor does it let another writer keep what it overlapped.
+    assert_eq!(there.write("k", "newer".to_owned()).await.unwrap(), Written::Ended);
+    assert_eq!(read(&here, "k").await, some("newer", Origin::Loaded));
 }
 
 /// It committed, and its answer was lost on the way.

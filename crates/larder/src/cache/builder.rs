@@ -131,8 +131,9 @@ impl<K: ?Sized, V> CacheBuilder<K, V> {
         self
     }
 
-    /// How long a writer's [guard](Cache::guard) stands when nobody ends it: the writer died. Ten seconds; more
-    /// than the longest commit, since what is loaded after it may be stored. Meanwhile the key is not cached.
+    /// How long a writer's [guard](Cache::guard) stands when nobody ends it: the writer died, or its sink failed
+    /// and may [commit yet](crate::NotWritten). Ten seconds; more than the longest commit, since what is loaded after
+    /// it may be stored. Meanwhile the key is not cached.
     pub fn guard_time(mut self, time: Duration) -> CacheBuilder<K, V> {
         self.policy.guard_time = time;
         self

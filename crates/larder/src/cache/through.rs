@@ -229,7 +229,7 @@ where
     /// | kind | the sink | do |
     /// |---|---|---|
     /// | [`Unconfirmed`](crate::ErrorKind::Unconfirmed) | has it | nothing: the end of what is older is queued, and not served here until it is confirmed; its cause says where it is not |
-    /// | [`Source`](crate::ErrorKind::Source), [`Panicked`](crate::ErrorKind::Panicked) | failed: [`Error::cause`] | as it says; the key is ended all the same |
+    /// | [`Source`](crate::ErrorKind::Source), [`Panicked`](crate::ErrorKind::Panicked) | failed, and may write yet, unless its [`Error::cause`] is [`NotWritten`](crate::NotWritten) | as it says; the key is ended, and kept by nobody for `guard_time` if it may |
     /// | [`Deadline`](crate::ErrorKind::Deadline) | did not answer within `guard_time` | read it, or write again; it goes on for `max_load`, and the key is ended after it |
     /// | [`Far`](crate::ErrorKind::Far) | was not asked: [`Unguarded::Refuse`] | write again |
     /// | [`Overloaded`](crate::ErrorKind::Overloaded), [`Key`](crate::ErrorKind::Key), [`Config`](crate::ErrorKind::Config) | was not asked | |

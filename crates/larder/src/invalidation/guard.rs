@@ -7,7 +7,7 @@
 //!
 //! Several writers may hold guards on one key; each ends its own. An end is sent like any other: in a
 //! task of its own, and again until it is confirmed. With the process die the guards that it holds: they
-//! run out.
+//! run out. So does one whose writer cannot tell whether it may commit yet.
 
 use std::fmt;
 use std::time::Duration;
@@ -25,7 +25,18 @@ pub struct Guard {
     ends: Ends,
     key: Key,
     token: Token,
-    open: bool,
+    /// False: surely not, and there is none to end.
+    is_sent: bool,
+    owed: Owed,
+}
+
+/// What a guard still has to end.
+enum Owed {
+    Nothing,
+    /// The entry, and the guard with it.
+    Both,
+    /// The entry. The guard stands to its deadline, and keeps out what is loaded before a commit that is late.
+    Entry,
 }
 
 impl fmt::Debug for Guard {
@@ -41,22 +52,33 @@ impl Guard {
     /// As [`Larder::invalidate`](crate::Larder::invalidate).
     pub async fn end(mut self) -> Result<(), Error> {
         let ended = vec![self.as_ended()];
-        self.open = false;
+        self.owed = Owed::Nothing;
         self.ends.end(ended).await
     }
 
     fn as_ended(&self) -> Ended {
-        match self.open {
-            true => Ended::Guarded(self.key.clone(), self.token),
-            // It was never sent. Ends of one key that wait are one, however many writers they are of.
-            false => Ended::Key(self.key.clone()),
+        match self.owed {
+            Owed::Both if self.is_sent => Ended::Guarded(self.key.clone(), self.token),
+            // Ends of one key that wait are one, however many writers they are of.
+            _ => Ended::Key(self.key.clone()),
         }
+    }
+
+    /// From now on its writer may commit at any time: until that is [settled](Self::settled) no end of it ends the
+    /// guard, which is left to run out. Nobody waits for that.
+    pub(crate) fn commits(&mut self) {
+        self.owed = Owed::Entry;
+    }
+
+    /// It has committed, or surely never will.
+    pub(crate) fn settled(&mut self) {
+        self.owed = Owed::Both;
     }
 
     /// The same for one who runs in a task that nobody stops.
     pub(crate) async fn end_here(mut self) -> Result<(), Error> {
         let ended = self.ends.end_all(vec![self.as_ended()]).await;
-        self.open = false;
+        self.owed = Owed::Nothing;
         ended
     }
 
@@ -74,7 +96,7 @@ impl Guard {
         self.ends.forget(&ended);
         match answer {
             Ok(kept) => {
-                self.open = false;
+                self.owed = Owed::Nothing;
                 Ok(kept)
             }
             // Never again: over a guard that came late it would keep what is old by then.
@@ -85,7 +107,7 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if self.open {
+        if !matches!(self.owed, Owed::Nothing) {
             let ended = vec![self.as_ended()];
             // Where it is not sent it is queued, and says so to nobody.
             let _ = self.ends.end_behind(ended);
@@ -118,13 +140,15 @@ impl Ends {
         self.forget(&ended);
         // The other version of a rolling deploy keeps entries of its own.
         let keys: Vec<Key> = std::iter::once(key.clone()).chain(key.beside()).collect();
-        let mut guard = Guard { ends: self.clone(), key, token: self.clock.nonce(), open: true };
+        let (ends, token) = (self.clone(), self.clock.nonce());
+        let mut guard = Guard { ends, key, token, is_sent: true, owed: Owed::Both };
         let answer = self.far.guard(&keys, guard.token, time).await;
         self.forget(&ended);
-        guard.open = !matches!(
-            answer,
-            Err(FarError::Away | FarError::Closed | FarError::TurnedAway | FarError::Crowded)
-        );
+        if let Err(FarError::Away | FarError::Closed | FarError::TurnedAway | FarError::Crowded) =
+            answer
+        {
+            (guard.is_sent, guard.owed) = (false, Owed::Nothing);
+        }
         (guard, answer)
     }
 
@@ -137,6 +161,39 @@ impl Ends {
                 let text = "cannot open a guard: after the commit, invalidate all the same";
                 Err(Error::new(why.kind(), text).at(&guard.key).because(why))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Cache, Larder, Origin};
+
+    /// By a runtime that stops, or a panic. Only of a writer that is not at its commit it is known what it did.
+    #[tokio::test]
+    async fn dropped_while_its_writer_may_commit_it_stands() {
+        let larder = Larder::builder("test").open().await.unwrap();
+        let cache: Cache<str, String> = larder.cache("words").shared().unwrap();
+        let load = || async { Ok::<_, std::io::Error>("loaded".to_owned()) };
+        for (begins, ends, then) in [
+            (false, false, Origin::Near),
+            (true, true, Origin::Near),
+            (true, false, Origin::Loaded),
+        ] {
+            let mut guard = cache.guard("k").await.unwrap();
+            if begins {
+                guard.commits();
+            }
+            if ends {
+                guard.settled();
+            }
+            drop(guard);
+            while larder.ends().under_way() > 0 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(cache.get_or_load("k", load).await.unwrap().origin(), Origin::Loaded);
+            let origin = cache.get_or_load("k", load).await.unwrap().origin();
+            assert_eq!(origin, then, "begun: {begins}, settled: {ends}");
         }
     }
 }

@@ -73,9 +73,15 @@ where
 /// Where values are written to, by their keys.
 ///
 /// Both calls must be safe to repeat: a writer whose answer was lost asks again. When a call comes back with
-/// `Ok`, what it wrote must be what a later load finds. With an error it may have been written all the same, but must
-/// not be written any more: a statement that commits after its call has failed is one that nobody ends anything for.
-/// Each runs in a task of its own, whatever becomes of the caller, and is stopped `max_load` after `guard_time`.
+/// `Ok`, what it wrote must be what a later load finds.
+///
+/// An error, or a panic, leaves it open whether it was written, or will be: a driver that gave up waiting does not stop the
+/// database. So the key is ended, and until [`guard_time`](crate::CacheBuilder::guard_time) is over it is loaded and
+/// kept nowhere; a commit that is later than that is one that nobody ends anything for. Where it is certain that nothing
+/// was written, and that nothing will be (a constraint, a value that is not valid, no such row), say so with
+/// [`NotWritten`](super::NotWritten): then the key can be kept at once.
+///
+/// Each call runs in a task of its own, whatever becomes of the caller, and is stopped `max_load` after `guard_time`.
 ///
 /// ```
 /// use larder::{BoxError, Sink};

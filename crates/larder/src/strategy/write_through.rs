@@ -6,8 +6,11 @@
 //!
 //! A write runs in a task of its own, and the sink in another, so that a caller who hangs up stops neither. At
 //! `guard_time` the caller is told that nothing is known; the sink goes on for `max_load` more, and whatever
-//! comes of it, the key is ended again. Only a process that dies leaves its guard behind, which runs out; what is
-//! loaded meanwhile is kept nowhere.
+//! comes of it, the key is ended again.
+//!
+//! A sink that fails may commit yet: its driver gave up waiting, the database did not. Then the entry is ended and
+//! the guard is not: like that of a process that dies it runs out, and what is loaded meanwhile is kept nowhere. Only
+//! [`NotWritten`] ends it at once.
 //!
 //! The sink's answer and the cache's are told apart: [`ErrorKind::Unconfirmed`] is the only error after a commit.
 
@@ -26,7 +29,7 @@ use crate::invalidation::Ends;
 use crate::invalidation::guard::Guard;
 use crate::observe::{Event, NotStored};
 use crate::policy::Lifetime;
-use crate::source::{BoxError, Loaded};
+use crate::source::{BoxError, Loaded, NotWritten};
 
 /// What a write does while no guard can be had, because Redis is down or does not answer.
 #[non_exhaustive]
@@ -85,7 +88,7 @@ impl Tiers {
     ) {
         let _under_way = ends.one_under_way();
         let Write { call, loaded, tell, unguarded } = write;
-        let (tags, (guard, opened)) = tokio::join!(
+        let (tags, (mut guard, opened)) = tokio::join!(
             self.tags_of(&call, &loaded),
             ends.claim(call.key.clone(), call.policy.guard_time)
         );
@@ -99,6 +102,7 @@ impl Tiers {
             }
             Err(_) => None,
         };
+        guard.commits();
         let mut telling = Owned(self.runtime.spawn(async move { tell().await }));
         let guard_time = call.policy.guard_time;
         let (told, answer) = match self.clock.within(guard_time, &mut telling.0).await {
@@ -119,10 +123,13 @@ impl Tiers {
                 (told, None)
             }
         };
+        if is_settled(&told) {
+            guard.settled();
+        }
         let said = match told {
             Ok(Ok(())) => self.committed(&call, &loaded, guard, before).await,
             failed => {
-                // It may have committed, and lost its answer. An end that is not confirmed is queued.
+                // An end that is not confirmed is queued.
                 let _ = guard.end_here().await;
                 Err(failure(failed).at(&call.key))
             }
@@ -197,7 +204,19 @@ fn lifetime(call: &Call, loaded: &Loaded<Option<Value>>) -> Lifetime {
     loaded.lifetime.unwrap_or(call.policy.lifetime)
 }
 
-fn failure(told: Result<Result<(), BoxError>, tokio::task::JoinError>) -> Error {
+type Told = Result<Result<(), BoxError>, tokio::task::JoinError>;
+
+/// Whether it says what became of the write, once for all. Only the outermost error counts: further down it may be
+/// the reason of another try, whose end nobody knows.
+fn is_settled(told: &Told) -> bool {
+    match told {
+        Ok(Ok(())) => true,
+        Ok(Err(why)) => why.is::<NotWritten>(),
+        Err(_) => false,
+    }
+}
+
+fn failure(told: Told) -> Error {
     match told {
         Ok(said) => {
             let error = Error::new(ErrorKind::Source, "the sink failed");

@@ -35,12 +35,13 @@ struct Hand {
     answer: oneshot::Receiver<Result<(), io::Error>>,
 }
 
-/// A write of the table, led by hand. Dropped, its sink hangs for ever.
+/// A write of the table, led by hand. Its call may be answered before it is committed. Dropped, its sink hangs for
+/// ever.
 pub struct Writing {
     began: oneshot::Receiver<()>,
     commit: Option<oneshot::Sender<()>>,
     committed: oneshot::Receiver<()>,
-    answer: oneshot::Sender<Result<(), io::Error>>,
+    answer: Option<oneshot::Sender<Result<(), io::Error>>>,
 }
 
 impl Writing {
@@ -55,8 +56,8 @@ impl Writing {
         soon("a commit", &mut self.committed).await.unwrap();
     }
 
-    pub fn answers(self, answer: Result<(), io::Error>) {
-        let _ = self.answer.send(answer);
+    pub fn answers(&mut self, answer: Result<(), io::Error>) {
+        let _ = self.answer.take().unwrap().send(answer);
     }
 
     /// From the beginning to the end.
@@ -79,7 +80,7 @@ impl Table {
         let (answer, answered) = oneshot::channel();
         let hand = Hand { begin, commit, committed: tell, answer: answered };
         self.0.next.lock().unwrap().push_back(hand);
-        Writing { began, commit: Some(may_commit), committed, answer }
+        Writing { began, commit: Some(may_commit), committed, answer: Some(answer) }
     }
 
     /// Committed by someone who knows of no cache.
@@ -113,7 +114,7 @@ impl Table {
         self.0.writes.load(Ordering::SeqCst)
     }
 
-    async fn tell(&self, commit: impl FnOnce()) -> Result<(), BoxError> {
+    async fn tell(&self, commit: impl FnOnce() + Send + 'static) -> Result<(), BoxError> {
         self.0.writes.fetch_add(1, Ordering::SeqCst);
         let hand = self.0.next.lock().unwrap().pop_front();
         let Some(Hand { begin, commit: may, committed, answer }) = hand else {
@@ -122,10 +123,13 @@ impl Table {
             return Ok(());
         };
         let _ = begin.send(());
-        if may.await.is_ok() {
-            commit();
-            let _ = committed.send(());
-        }
+        // As in a database: whoever waits for a statement may give it up, and it goes on.
+        tokio::spawn(async move {
+            if may.await.is_ok() {
+                commit();
+                let _ = committed.send(());
+            }
+        });
         match answer.await {
             Ok(answer) => Ok(answer?),
             Err(_) => std::future::pending().await,
@@ -155,11 +159,12 @@ impl Source<str, String> for Table {
 
 impl Sink<str, String> for Table {
     async fn write(&self, key: &str, value: &String) -> Result<(), BoxError> {
-        self.tell(|| self.set(key, value)).await
+        let (table, key, value) = (self.clone(), key.to_owned(), value.clone());
+        self.tell(move || table.set(&key, &value)).await
     }
 
     async fn remove(&self, key: &str) -> Result<(), BoxError> {
-        let row = || drop(self.0.rows.lock().unwrap().0.remove(key));
-        self.tell(row).await
+        let (table, key) = (self.clone(), key.to_owned());
+        self.tell(move || drop(table.0.rows.lock().unwrap().0.remove(&key))).await
     }
 }
