@@ -1,7 +1,8 @@
 //! Write-through and guards: writers of one key, and loads and invalidations that come between.
 //!
 //! A version is a commit to the database. It has to be seen from the moment on when its writer says so; or
-//! at once, when it was committed while the writer's guard was open: then the writer may die. Hits are not
+//! at once, when it was committed while the writer's guard was open: then the writer may die, or be told by its
+//! sink that it failed. Hits are not
 //! steps here: what V holds is what any call that begins now would be served.
 
 mod server;
@@ -23,6 +24,9 @@ enum Rule {
     FinishLeavesItsGuard,
     EndDropsGuards,
     EndDoesNotMark,
+    FailedSinkEndsItsGuard,
+    /// As written, and asked for more.
+    LateCommitIsPromised,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -290,6 +294,18 @@ pub(crate) fn cases(depth: Depth) -> Vec<Case> {
             Rule::EndDoesNotMark,
             PLAIN,
             "END: fin: SET L 'W!'..s",
+        ),
+        fails(
+            "a failed sink ends its guard",
+            Rule::FailedSinkEndsItsGuard,
+            PLAIN,
+            "a sink that may commit yet: END without its token, and its guard stands to its deadline",
+        ),
+        fails(
+            "limit: a failed sink commits after its guard's deadline",
+            Rule::LateCommitIsPromised,
+            PLAIN,
+            "nothing: a writer that does not answer for its commit is covered by its guard alone (docs/the-model.md)",
         ),
     ];
     if depth == Depth::Deep {

@@ -70,8 +70,16 @@ pub(super) enum Step {
     Guard,
     Sink,
     Finish,
-    /// The sink failed, or one does not know: END until acknowledged.
+    /// It is known what the sink did: END token until acknowledged.
     End,
+    /// Not known, and nothing is under way any more: END without a token.
+    EndEntry,
+    /// The same, and its statement may commit yet.
+    EndEntryEarly,
+    /// That is ended, and its statement may commit yet.
+    LeftEarly,
+    /// Ended, and the guard left to its deadline.
+    Left,
     Done,
 }
 

@@ -32,7 +32,13 @@ impl Writers {
                 to.writers[at] = Writer { phase: Step::Done, ..Writer::default() };
                 next.add(WHO[at], "END token: acknowledged", to);
             }
-            Step::Done => {}
+            Step::EndEntry => self.end_entry(at, Step::Left, from, next),
+            Step::EndEntryEarly => {
+                self.end_entry(at, Step::LeftEarly, from, next);
+                self.late_commit(at, Step::EndEntry, from, next);
+            }
+            Step::LeftEarly => self.late_commit(at, Step::Left, from, next),
+            Step::Left | Step::Done => {}
         }
     }
 
@@ -73,12 +79,47 @@ impl Writers {
         to.writers[at].phase = Step::Finish;
         next.add(WHO[at], "the sink commits", to);
         let mut to = committed;
-        to.writers[at].phase = Step::End;
+        to.writers[at].phase = Step::EndEntry;
         next.add(WHO[at], "the sink commits, and its answer is lost", to);
         let mut to = from;
         to.writers[at].phase = Step::End;
         to.writers[at].is_guarded = false;
-        next.add(WHO[at], "the sink fails", to);
+        next.add(WHO[at], "the sink fails: not written", to);
+        let mut to = from;
+        to.writers[at].phase = Step::EndEntryEarly;
+        next.add(WHO[at], "the sink fails, and its statement goes on", to);
+    }
+
+    /// The end of one who does not know: its guard is left to its deadline.
+    fn end_entry(&self, at: usize, then: Step, from: State, next: &mut Steps<State>) {
+        let writer = from.writers[at];
+        let mut to = from;
+        let (token, what) = match self.rule {
+            Rule::FailedSinkEndsItsGuard => (Some(token(at, writer)), "END token: acknowledged"),
+            _ => (None, "END, and the guard is left: acknowledged"),
+        };
+        self.run_end(token, &mut to);
+        to.floor = to.floor.max(writer.version);
+        to.writers[at].phase = then;
+        to.writers[at].version = 0;
+        next.add(WHO[at], what, to);
+    }
+
+    /// The statement of a sink that has failed commits: nobody hears of it. Once the guard's deadline has passed it
+    /// is promised nothing.
+    fn late_commit(&self, at: usize, then: Step, from: State, next: &mut Steps<State>) {
+        let mut to = from;
+        to.newest += 1;
+        let writer = &mut to.writers[at];
+        writer.phase = then;
+        if then == Step::EndEntry {
+            writer.version = to.newest;
+        }
+        if writer.is_guarded || self.rule == Rule::LateCommitIsPromised {
+            to.floor = to.newest;
+        }
+        writer.is_guarded = false;
+        next.add(WHO[at], "what the sink had begun commits", to);
     }
 
     fn finish(&self, at: usize, from: State, next: &mut Steps<State>) {
