@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use redis::{Client, Commands, Connection};
+use redis::{Client, Cmd, Commands, Connection, FromRedisValue};
 
 use super::{Directory, signal, until};
 
@@ -85,6 +85,13 @@ impl Redis {
     pub(crate) fn set(&self, setting: &str, value: &str) {
         let mut connection = self.connection().unwrap();
         redis::cmd("CONFIG").arg("SET").arg(setting).arg(value).exec(&mut connection).unwrap();
+    }
+
+    /// What it says to a command.
+    pub(crate) fn ask<T: FromRedisValue>(&self, words: &[&str]) -> T {
+        let mut command = Cmd::new();
+        command.arg(words);
+        command.query(&mut self.connection().unwrap()).unwrap()
     }
 
     /// Every key, and how many milliseconds it has to live; -1: for ever.

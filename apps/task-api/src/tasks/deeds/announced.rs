@@ -1,8 +1,9 @@
 //! New tasks, announced through a queue to a worker.
 //!
-//! The write only queues the announcement; a worker of some process of the fleet, perhaps a moment later, does what
-//! is to follow: today it tells the feed. An announcement is worked on at least once, and whatever is done for
-//! it must bear being done twice: the feed knows a deed by its name.
+//! The write tells the feed itself, and queues the announcement at the same time; a worker of some process of the
+//! fleet makes sure that the feed has it. So a creation that the feed did not take, or whose process died on its way
+//! there, is told all the same, only later. An announcement is worked on at least once, and whatever is done for it
+//! must bear being done twice: the feed knows a deed by its name.
 //!
 //! What is lost: an announcement that the queue did not take, because its process died between commit and push, or
 //! Redis was away. One that was taken is not lost with the process that worked on it.
@@ -52,10 +53,11 @@ impl Announcements {
 
     /// # Errors
     /// When the queue does not take it, or does not say so.
-    pub(super) async fn announce(&self, user: &UserId, deed: Deed) -> Result<(), larder::Error> {
+    pub(super) async fn announce(&self, user: &UserId, deed: &Deed) -> Result<(), larder::Error> {
         // A task is created once, and so announced once however often this is tried.
         let name = deed.task.to_string();
-        self.queue.push_once(&name, &Announcement { user: user.clone(), deed }).await.map(drop)
+        let announcement = Announcement { user: user.clone(), deed: deed.clone() };
+        self.queue.push_once(&name, &announcement).await.map(drop)
     }
 
     /// Waits for what is worked on, for at most `deadline`. What is not ended then is another's in half a minute.
@@ -74,9 +76,9 @@ mod tests {
     use super::*;
     use crate::tasks::model::{NewTask, Status};
 
-    /// As when a worker died after its work and before it said so.
+    /// Nobody else tells it, as when its process died; and a worker died after its work and before it said so.
     #[tokio::test]
-    async fn what_is_worked_on_again_is_told_once() {
+    async fn what_was_announced_is_told_and_told_once_however_often_it_is_worked_on() {
         let larder = Larder::builder("test").open().await.unwrap();
         let feed: Feed<Deed> = larder.feed("activity").open().unwrap();
         let announcements = Announcements::open(&larder, feed.clone()).unwrap();
@@ -85,7 +87,7 @@ mod tests {
             NewTask { title: "milk".into(), description: None, status: Status::Todo, due: None };
         let deed = Deed::created(&new.of(ada.clone()));
         for _ in 0..2 {
-            announcements.announce(&ada, deed.clone()).await.unwrap();
+            announcements.announce(&ada, &deed).await.unwrap();
         }
         for _ in 0..3 {
             let again = Announcement { user: ada.clone(), deed: deed.clone() };

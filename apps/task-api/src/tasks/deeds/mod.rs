@@ -3,10 +3,11 @@
 //! Each deed goes into the [feed](Feed) of its user, which lives in Redis alone: it is told for a month, and no
 //! database could tell it anew. So what is lost is lost: a deed that Redis does not take is logged, and the
 //! write that it followed holds all the same. A deed that is told twice stands in the feed once. What is closed
-//! counts in the [standings] of the week. A task that is created is [announced], and told by who hears of it.
+//! counts in the [standings] of the week. That a task was created is [announced] as well, for a worker to make sure of.
 //!
-//! What follows a write runs in the write's own task, beside its invalidation; if the process dies between commit
-//! and deed, the deed is not told. Only announcements have a worker, which [`close`](Deeds::close) stops.
+//! What follows a write runs in the write's own task, beside its invalidation, and before its answer: so a user's
+//! deeds stand in the order of his answers. If the process dies between commit and deed, the deed is not told. Only
+//! announcements have a worker, which [`close`](Deeds::close) stops.
 
 use std::time::Duration;
 
@@ -89,8 +90,6 @@ impl Deed {
         Deed { what, task: task.id, title: task.title.clone(), at }
     }
 
-    /// The same however often it is told. A task is created and deleted once; of two changes in one
-    /// millisecond the feed tells the first.
     /// How many more tasks are closed by it. One that is created done was nobody's work here.
     fn closes(&self) -> i64 {
         match self.what {
@@ -100,6 +99,8 @@ impl Deed {
         }
     }
 
+    /// The same however often it is told. A task is created and deleted once; of two changes in one
+    /// millisecond the feed tells the first.
     fn name(&self) -> (TaskId, &'static str, i64) {
         (self.task, self.what.as_str(), self.at.as_millisecond())
     }
@@ -131,17 +132,25 @@ impl Deeds {
     /// Does what is to follow a commit. Never fails: the commit holds, whatever becomes of this.
     pub(super) async fn follow(&self, user: &UserId, deed: Deed) {
         let (what, closes) = (deed.what, deed.closes());
-        let tell = async {
+        let feed = self.feed.of(user);
+        let tell = async { feed.push_once(&deed.name(), &deed).await };
+        // At the same time: if the push is lost, or this process is, the worker pushes it; if not, the worker finds it
+        // there. The push does not wait for the worker, or a change could be told before the creation.
+        let announce = async {
             match what {
-                What::Created => self.announcements.announce(user, deed).await,
-                _ => self.feed.of(user).push_once(&deed.name(), &deed).await.map(drop),
+                What::Created => self.announcements.announce(user, &deed).await,
+                _ => Ok(()),
             }
         };
         let count =
             async { if closes == 0 { Ok(()) } else { self.standings.count(user, closes).await } };
-        let (told, counted) = tokio::join!(tell, count);
+        let (told, announced, counted) = tokio::join!(tell, announce, count);
+        let is_announced = what == What::Created && announced.is_ok();
         if let Err(why) = told {
-            tracing::warn!(%why, what = what.as_str(), "a deed is not told");
+            tracing::warn!(%why, what = what.as_str(), is_announced, "a deed is not told now");
+        }
+        if let Err(why) = announced {
+            tracing::warn!(%why, "nobody makes sure that a new task is told");
         }
         if let Err(why) = counted {
             tracing::warn!(%why, closes, "what was closed is not counted");
@@ -191,6 +200,24 @@ fn not_told(why: &larder::Error) -> Problem {
 mod tests {
     use super::*;
     use crate::tasks::model::{NewTask, Status};
+
+    /// It once was the worker alone that told creations: a change was told before the creation it followed.
+    #[tokio::test]
+    async fn a_creation_is_told_before_what_follows_it_and_waits_for_no_worker() {
+        let larder = Larder::builder("test").open().await.unwrap();
+        let deeds = Deeds::open(&larder).unwrap();
+        deeds.close(Duration::from_secs(20)).await;
+        let ada = UserId::new("ada").unwrap();
+        let new =
+            NewTask { title: "milk".into(), description: None, status: Status::Todo, due: None };
+        let task = new.of(ada.clone());
+        let in_order = [Deed::created(&task), Deed::deleted(&task)];
+        for deed in &in_order {
+            deeds.follow(&ada, deed.clone()).await;
+        }
+        let told = deeds.page(&ada, None, 10).await.unwrap().items.into_iter().rev();
+        assert_eq!(told.map(|item| item.value).collect::<Vec<_>>(), in_order);
+    }
 
     #[test]
     fn a_change_is_told_by_what_became_of_the_task() {

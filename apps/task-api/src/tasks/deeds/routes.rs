@@ -39,7 +39,8 @@ pub(crate) struct Told {
 
 /// What the user did to his tasks, newest first
 ///
-/// The last 200 deeds, for 30 days after the last. A deed is told moments after its answer.
+/// The last 200 deeds, for 30 days after the last. A deed is told before its request is answered. Where Redis did not
+/// take it in time, a creation is told as soon as it does, so perhaps after changes of the task, and another deed is not.
 #[utoipa::path(
     get, path = "/activity", tag = "activity", operation_id = "list_activity",
     security(("token" = [])),
