@@ -32,16 +32,31 @@ pub(crate) struct OfAUser;
 
 impl IntoResponses for OfAUser {
     fn responses() -> Answers {
-        let challenge = "What to send: `Bearer realm=\"task-api\"`; with `error=\"invalid_token\"` there was a token, and it is refused.";
-        let unauthorized = problem("No token, or one that is refused: `detail` says why.")
-            .header("WWW-Authenticate", header(Type::String, challenge));
-        let failed = problem("Something of the service's own failed. Its log says what.");
-        let busy = problem(
+        of_a_user(
             "The database does not answer, or has too much to do. Whether a write may have been done is in `detail`.",
         )
-        .header("Retry-After", header(Type::Integer, "After how many seconds to try again."));
-        answers([(401, unauthorized), (500, failed), (503, busy)])
     }
+}
+
+/// Of a route that belongs to users, and tells what lives in Redis alone.
+pub(crate) struct OfRedisAlone;
+
+impl IntoResponses for OfRedisAlone {
+    fn responses() -> Answers {
+        of_a_user(
+            "Redis, where this lives, does not answer or has too much to do. Tasks are not affected.",
+        )
+    }
+}
+
+fn of_a_user(busy: &str) -> Answers {
+    let challenge = "What to send: `Bearer realm=\"task-api\"`; with `error=\"invalid_token\"` there was a token, and it is refused.";
+    let unauthorized = problem("No token, or one that is refused: `detail` says why.")
+        .header("WWW-Authenticate", header(Type::String, challenge));
+    let failed = problem("Something of the service's own failed. Its log says what.");
+    let wait = header(Type::Integer, "After how many seconds to try again.");
+    let busy = problem(busy).header("Retry-After", wait);
+    answers([(401, unauthorized), (500, failed), (503, busy)])
 }
 
 /// Of a request with a body: how it may be refused.
@@ -194,7 +209,7 @@ type Telling = (&'static str, Type, &'static str);
 const X_CACHE: Telling = (
     "X-Cache",
     Type::String,
-    "`HIT`: out of the cache. `MISS`: the database was asked. `BYPASS`: a write, or a refusal.",
+    "`HIT`: out of the cache. `MISS`: the database was asked. `BYPASS`: a write, a refusal, or what does not tell of tasks (`/activity`, `/leaderboard`, `/me`).",
 );
 const OF_READS: [Telling; 5] = [
     X_CACHE,

@@ -34,8 +34,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; connect-src 'self';
                       style-src 'self' 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const ABOUT: &str = "\
-A user's tasks. Reads go through a cache, and each answer says in `X-Cache`, `Cache-Status` and `Server-Timing` \
-where it came from.
+A user's tasks, read through a cache: answers that tell of them say in `X-Cache`, `Cache-Status` and \
+`Server-Timing` where they came from. Those under `activity` have `X-Cache` alone, always `BYPASS`; a 429 has none.
 
 **Who asks** is in a token: `Authorization: Bearer <JSON Web Token>`, signed with HS256, with the claims `sub` \
 (the user: 1 to 128 bytes, no control characters) and `exp`. A user sees his own tasks alone: another's is as one \
@@ -52,7 +52,7 @@ be asked for with `HEAD`.";
     modifiers(&Token),
     tags(
         (name = "tasks", description = "A user's tasks."),
-        (name = "activity", description = "What users did. It lives in Redis alone: without Redis it is 503, and tasks are as ever."),
+        (name = "activity", description = "What users did. `/activity` and `/leaderboard` live in Redis alone: without Redis they are 503, and tasks are as ever."),
         (name = "process", description = "Whether the process lives, and can work."),
         (name = "demo", description = "Only with `--demo`."),
     )

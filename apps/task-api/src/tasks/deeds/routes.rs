@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::super::input::{self, ActivityQuery, LeaderboardQuery};
 use super::super::model::UserId;
 use super::{Deed, not_told};
-use crate::docs::answers::{OfAQuery, OfAUser};
+use crate::docs::answers::{OfAQuery, OfAUser, OfRedisAlone};
 use crate::fields::{NoQuery, Query};
 use crate::problem::Problem;
 use crate::session::Session;
@@ -45,7 +45,7 @@ pub(crate) struct Told {
     get, path = "/activity", tag = "activity", operation_id = "list_activity",
     security(("token" = [])),
     params(ActivityQuery),
-    responses((status = 200, description = "The page.", body = Activity), OfAQuery, OfAUser)
+    responses((status = 200, description = "The page.", body = Activity), OfAQuery, OfRedisAlone)
 )]
 pub(crate) async fn activity(
     State(app): State<App>,
@@ -98,7 +98,7 @@ impl From<Standing<UserId>> for Place {
     get, path = "/leaderboard", tag = "activity", operation_id = "read_leaderboard",
     security(("token" = [])),
     params(LeaderboardQuery),
-    responses((status = 200, description = "The board.", body = Closed), OfAQuery, OfAUser)
+    responses((status = 200, description = "The board.", body = Closed), OfAQuery, OfRedisAlone)
 )]
 pub(crate) async fn leaderboard(
     State(app): State<App>,
