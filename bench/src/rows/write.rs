@@ -111,9 +111,8 @@ pub(super) fn run(plan: &Plan) -> Outcome<Section> {
          by nobody. Beside it what it is made of, and the bare commands, which promise nothing.",
     );
     for tasks in TASKS {
-        let through = |cache: &Cache<str, Payload>| {
-            ThroughLarder(cache.through(Nowhere), value.clone())
-        };
+        let through =
+            |cache: &Cache<str, Payload>| ThroughLarder(cache.through(Nowhere), value.clone());
         let scene = Scene { runtime: &runtime, keys: &keys, tasks, plan };
         let contenders = vec![
             scene.contender("larder write", through(&bare)),

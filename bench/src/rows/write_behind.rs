@@ -77,7 +77,8 @@ pub(super) fn run(plan: &Plan) -> Outcome<Section> {
         let time = Duration::from_millis(plan.pick(150, 400));
         let (runtime, server) = (&runtime, &server);
         let empty = || Outcome::Ok(redis::cmd("FLUSHALL").query::<()>(&mut server.client()?)?);
-        let (behind, bare) = (Behind(cache.clone(), value.clone()), SetAndAdd(plain.clone(), value.clone()));
+        let (behind, bare) =
+            (Behind(cache.clone(), value.clone()), SetAndAdd(plain.clone(), value.clone()));
         let (one, other) = (keys.clone(), keys.clone());
         let contenders: Vec<Contender<'_, MEASURES>> = vec![
             Contender::new("larder write_behind", move || {
