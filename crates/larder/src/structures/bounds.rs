@@ -37,6 +37,6 @@ pub(super) fn check_time(shape: &Shape, setting: &str, given: Duration) -> Resul
 }
 
 /// In milliseconds, as Redis counts; 0 for never.
-pub(super) fn ms(time: Option<Duration>) -> u64 {
-    time.map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+pub(super) fn ms(time: impl Into<Option<Duration>>) -> u64 {
+    time.into().map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }

@@ -62,24 +62,8 @@ static EXPIRE_VALUE: Script = Script::new(concat!(
     include_str!("scripts/guards.lua"),
     include_str!("scripts/expire_value.lua")
 ));
-/// The same for a node of a cluster.
-pub(super) static ALL_OF_A_NODE: [&Script; 15] = [
-    &READ,
-    &STORE,
-    &RESTAMP,
-    &FAIL,
-    &RELEASE,
-    &EXTEND,
-    &PUT,
-    &END,
-    &GUARD,
-    &FINISH,
-    &EXPIRE,
-    &EXPIRE_TAG,
-    &END_LEASE,
-    &GUARD_LEASE,
-    &EXPIRE_VALUE,
-];
+/// What a node of a cluster is told besides.
+pub(super) static HALVES: [&Script; 3] = [&END_LEASE, &GUARD_LEASE, &EXPIRE_VALUE];
 
 /// The value, if it is another than the one `seen`; else the lease, under `token`.
 pub(super) fn read(key: &Key, token: &Token, lease: Duration, seen: Option<&Token>) -> Cmd {

@@ -203,10 +203,6 @@ pub struct FifoStats {
     pub rejected: u64,
 }
 
-fn ms(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
 impl Inner {
     fn clock(&self) -> &Clock {
         self.ground.clock()

@@ -7,11 +7,12 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use super::{FifoStats, REJECTED_MAX, Rules, ms};
+use super::{FifoStats, REJECTED_MAX, Rules};
 use crate::clock::Moment;
 use crate::error::{Error, ErrorKind, FarError};
 use crate::key::{Name, Shape};
 use crate::redis::{Call, Commands, Private, Reply, Script};
+use crate::structures::bounds::ms;
 use crate::structures::{not_done, not_read};
 
 pub(crate) static PUSH: Script = Script::new(include_str!("push.lua"));

@@ -8,6 +8,7 @@ use super::Try;
 use crate::error::{Error, FarError};
 use crate::key::{Name, Shape};
 use crate::redis::{Call, Commands, Private, Reply, Script};
+use crate::structures::bounds::ms;
 use crate::structures::{not_done, not_read};
 
 pub(crate) static ACQUIRE: Script = Script::new(include_str!("acquire.lua"));
@@ -25,10 +26,6 @@ pub(super) struct Names {
     bell: Name,
     /// The connection of the one who waits in this process.
     private: Mutex<Option<Private>>,
-}
-
-fn ms(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Names {

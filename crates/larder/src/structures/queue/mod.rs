@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::entry::{Codec, Encoded};
 use crate::error::{Error, ErrorKind};
 use crate::key::Shape;
-use crate::structures::Ground;
+use crate::structures::{Ground, bounds};
 
 mod builder;
 mod dead;
@@ -210,10 +210,6 @@ pub enum PushedOnce {
     Known,
 }
 
-fn ms(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
 impl Inner {
     fn clock(&self) -> &Clock {
         self.ground.clock()
@@ -346,7 +342,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// As `push`.
     pub async fn push_at(&self, at: SystemTime, body: &T) -> Result<JobId, Error> {
         let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.push_due(body, Due::At(ms(since))).await
+        self.push_due(body, Due::At(bounds::ms(since))).await
     }
 
     /// As [`push`](Self::push), and only if nothing was pushed under this name within the window

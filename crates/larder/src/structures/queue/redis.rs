@@ -11,6 +11,7 @@ use crate::clock::{Clock, Moment};
 use crate::error::{Error, FarError};
 use crate::key::{Name, Shape};
 use crate::redis::{Call, Commands, Private, Reply, Script};
+use crate::structures::bounds::ms;
 use crate::structures::{not_done, not_read};
 
 pub(crate) static PUSH: Script = Script::new(include_str!("push.lua"));
@@ -101,7 +102,7 @@ impl Stream {
             .arg(rules.jobs_max)
             .arg(due)
             .arg(push.once.unwrap_or_default())
-            .arg(super::ms(rules.once_for));
+            .arg(ms(rules.once_for));
         Ok(match self.number(call, "push to").await? {
             1 => Pushed::Done,
             2 => Pushed::Known,
@@ -118,7 +119,7 @@ impl Stream {
             .arg(GROUP)
             .arg(&self.consumer)
             .arg(most)
-            .arg(super::ms(rules.visibility))
+            .arg(ms(rules.visibility))
             .arg(rules.attempts_max)
             .arg(rules.dead_max)
             .arg(cursor);
@@ -189,7 +190,7 @@ impl Stream {
             .arg("COUNT")
             .arg(most)
             .arg("BLOCK")
-            .arg(super::ms(left).max(1))
+            .arg(ms(left).max(1))
             .arg("STREAMS")
             .arg(self.jobs.bytes())
             .arg(">");
@@ -224,7 +225,7 @@ impl Stream {
             }
             looked.1 = clock.now();
         }
-        let call = Call::script(&TIDY, &[&self.jobs]).arg(GROUP).arg(super::ms(GONE_AFTER));
+        let call = Call::script(&TIDY, &[&self.jobs]).arg(GROUP).arg(ms(GONE_AFTER));
         if let Err(why) = self.commands.ask(call).await {
             tracing::debug!(queue = %self.shape, %why, "consumers that are gone were not forgotten");
         }
@@ -237,7 +238,7 @@ impl Stream {
 
     pub(super) async fn fail(&self, job: &Claimed, failed: Failed<'_>) -> Result<Buried, Error> {
         let call = self.on(&FAIL, &[&self.jobs, &self.later, &self.dead], job);
-        let call = call.arg(super::ms(failed.again_in)).arg(failed.attempts_max);
+        let call = call.arg(ms(failed.again_in)).arg(failed.attempts_max);
         let call = call.arg(failed.dead_max).arg(failed.why);
         Ok(match self.number(call, "fail a job of").await? {
             1 => Buried::No,
@@ -248,7 +249,7 @@ impl Stream {
 
     /// `idle`: zero extends; the visibility gives it back.
     pub(super) async fn extend(&self, job: &Claimed, idle: Duration) -> Result<bool, Error> {
-        let call = self.on(&EXTEND, &[&self.jobs], job).arg(super::ms(idle).to_string());
+        let call = self.on(&EXTEND, &[&self.jobs], job).arg(ms(idle).to_string());
         Ok(self.number(call, "extend a job of").await? == 1)
     }
 

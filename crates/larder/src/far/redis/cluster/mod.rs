@@ -75,8 +75,9 @@ impl ClusterFar {
         let terms = Terms {
             whereabouts: Arc::new(Fixed::new(access.clone())),
             app: Arc::from(app),
-            scripts: calls::ALL_OF_A_NODE
+            scripts: calls::ALL
                 .iter()
+                .chain(&calls::HALVES)
                 .chain(calls::OF_MEMBERS)
                 .chain(&backlog::SCRIPTS)
                 .chain(settings.scripts)
